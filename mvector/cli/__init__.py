@@ -1,0 +1,86 @@
+"""The commands: one file each, reached by the scripts at the root and by `mvector NAME`."""
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from mvector.errors import MVectorError
+
+COMMANDS = {
+    "train": "train a model",
+    "eval": "evaluate a model on trials",
+    "contrast": "compare two recordings",
+    "create_data": "make data lists from a corpus",
+    "list": "show the parts a configuration can name",
+}
+
+
+def run(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
+    """Run a command as a program: a user's mistake is one line and exit status 2, Ctrl-C is status 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")  # names in any script, also on Windows consoles
+    logging.basicConfig(format="[%(asctime)s %(levelname)s] %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+    logging.getLogger("mvector").setLevel(logging.INFO)
+    try:
+        command(argv)
+    except MVectorError as error:
+        print(f"{translate('error')}: {translate(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(translate("stopped"), file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The `mvector` command."""
+    from mvector import __version__
+
+    argv = list(sys.argv[1:] if argv is None else argv)
+    listing = "\n".join(f"  {name:<12} {translate(text)}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="mvector",
+        usage="mvector COMMAND [options]",
+        description=f"{translate('Commands')}:\n{listing}\n\n{translate('mvector COMMAND --help tells more.')}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mvector {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    if not argv:
+        parser.print_help()
+        return
+    chosen = parser.parse_args(argv[:1]).command
+    module = {"eval": "evaluate", "list": "list_parts"}.get(chosen, chosen)
+    run(importlib.import_module(f"mvector.cli.{module}").main, argv[1:])
+
+
+def boolean(text: str) -> bool:
+    """A yes/no option's value, as in `--use_gpu False`."""
+    if text.lower() in ("true", "yes", "on", "1"):
+        return True
+    if text.lower() in ("false", "no", "off", "0"):
+        return False
+    raise argparse.ArgumentTypeError(f"expected True or False, found {text!r}")
+
+
+def add_device_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help=translate("auto, cpu, cuda[:n] or mps"))
+    parser.add_argument("--use_gpu", type=boolean, default=None, help=translate("True or False; older form of --device"))
+
+
+def add_set_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help=translate("override a configuration key, as in --set train_conf.max_epoch=10; may be repeated"),
+    )
+
+
+from mvector.cli.language import translate  # noqa: E402  (language imports nothing of ours)

@@ -1,0 +1,299 @@
+"""The schema: every key that a configuration file may have, with meaning, unit, default and range.
+
+Section and field names are the YAML keys of the mvector 1.1 package; keys that only this version has are mixed in.
+Nothing here imports torch, so that `--help` is quick. `docs/configuration.md` is generated from this file.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from mvector.config.augmentation import AugmentationConfig
+from mvector.config.section import Section, cross_check
+
+DEFAULT_SAMPLE_RATE_HZ = 16000
+# The argument in which each feature method states its sample rate; torchaudio's names.
+SAMPLE_RATE_ARGUMENT = {"Fbank": "sample_frequency", "MelSpectrogram": "sample_rate", "MFCC": "sample_rate"}
+WARMUP_COSINE = "WarmupCosineSchedulerLR"
+
+
+class DatasetConfig(Section):
+    """Which utterances are used and how they are prepared."""
+
+    min_duration: float = Field(
+        default=0.5, ge=0, description="Training leaves out utterances shorter than this (seconds)."
+    )
+    max_duration: float = Field(
+        default=3.0,
+        gt=0,
+        description="Length of a training crop (seconds); a shorter utterance is repeated to fill it.",
+    )
+    sample_rate: int = Field(
+        default=DEFAULT_SAMPLE_RATE_HZ,
+        gt=0,
+        description="Rate that the model works at (Hz); other recordings are resampled.",
+    )
+    use_dB_normalization: bool = Field(default=True, description="Bring every waveform to the level `target_dB`.")
+    target_dB: float = Field(default=-20.0, le=0, description="Level of a normalised waveform (RMS, dB full scale).")
+
+    @model_validator(mode="after")
+    def _check(self) -> "DatasetConfig":
+        if self.min_duration > self.max_duration:
+            cross_check("min_duration", f"{self.min_duration} is more than max_duration, {self.max_duration}")
+        return self
+
+
+class SamplerConfig(Section):
+    """How training batches are drawn."""
+
+    batch_size: int = Field(default=64, ge=1, description="Utterances in a training batch, on each device.")
+    drop_last: bool = Field(default=True, description="Leave out the last batch of an epoch when it is not full.")
+    seconds_per_crop: float | None = Field(
+        default=None,
+        gt=0,
+        description="An utterance is drawn once for every started so many seconds of its length in each epoch, so "
+        "that long recordings count for more; null: every utterance once.",
+    )
+
+
+class DataLoaderConfig(Section):
+    """The processes that read and decode recordings."""
+
+    num_workers: int = Field(
+        default=8, ge=0, description="Processes that read recordings; 0: read in the training process."
+    )
+
+
+class EvalConfig(Section):
+    """How utterances are embedded in evaluation."""
+
+    batch_size: int = Field(
+        default=8, ge=1, description="Utterances embedded together (changes the speed, never the result)."
+    )
+    max_duration: float = Field(
+        default=20.0, gt=0, description="An evaluated utterance is cut after this time (seconds)."
+    )
+
+
+class DatasetConf(Section):
+    """Lists, crops, batches."""
+
+    dataset: DatasetConfig = Field(default_factory=DatasetConfig)
+    sampler: SamplerConfig = Field(default_factory=SamplerConfig)
+    dataLoader: DataLoaderConfig = Field(default_factory=DataLoaderConfig)
+    eval_conf: EvalConfig = Field(default_factory=EvalConfig)
+    train_list: str | None = Field(default=None, description="Training data list: `path<TAB>speaker` in every line.")
+    enroll_list: str | None = Field(
+        default=None,
+        description="Enrollment data list of the test; null where `trials_list` is a trial list with both sides.",
+    )
+    trials_list: str | None = Field(
+        default=None,
+        description="The test: a data list compared all against all with `enroll_list`, or a trial list (VoxCeleb or "
+        "CN-Celeb form); told apart by its content.",
+    )
+    dev_enroll_list: str | None = Field(default=None, description="As `enroll_list`, for the development list.")
+    dev_trials_list: str | None = Field(
+        default=None,
+        description="Development list, by which the best epoch and the threshold are chosen: a trial list, or a data "
+        "list compared with `dev_enroll_list` (with itself where that is null). Null: the test list is used, with a "
+        "warning.",
+    )
+    enroll_map: str | None = Field(
+        default=None,
+        description="Enrollment map for trial lists: each enrolled name with its one or several utterances.",
+    )
+    data_root: str | None = Field(
+        default=None,
+        description="Folder that relative paths in lists start from; null: the working folder, then the list's.",
+    )
+    is_use_pksampler: bool = Field(
+        default=False, description="Draw `sample_per_id` utterances of each speaker in a batch."
+    )
+    sample_per_id: int = Field(default=4, ge=1, description="Utterances of one speaker in a batch of the PK sampler.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "DatasetConf":
+        if self.is_use_pksampler and self.sampler.batch_size % self.sample_per_id:
+            cross_check(
+                "sample_per_id",
+                f"{self.sample_per_id} does not divide sampler.batch_size, {self.sampler.batch_size}, "
+                "as is_use_pksampler needs",
+            )
+        return self
+
+
+class PreprocessConf(Section):
+    """Waveform to features; stored with the model, because weights fit only the features they were trained on."""
+
+    use_hf_model: bool = Field(
+        default=False, description="Take the features from the Hugging Face model that `feature_method` names."
+    )
+    feature_method: str = Field(
+        default="Fbank",
+        description="Fbank, MelSpectrogram, Spectrogram, MFCC, or the dotted path of a class of your own; the name or "
+        "folder of a model with `use_hf_model`.",
+    )
+    method_args: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of the feature method, as torchaudio calls them."
+    )
+    backend: Literal["native", "torchaudio"] = Field(
+        default="native", description="Who computes the features: this package, or torchaudio where it is installed."
+    )
+    waveform_scale: float = Field(
+        default=1.0,
+        gt=0,
+        description="Factor on waveforms in [-1, 1] before the features; 32768 is the 16-bit scale of Kaldi, on which "
+        "quiet speech stays clear of the logarithm's floor.",
+    )
+    mean_norm: bool = Field(default=True, description="Subtract each bin's mean over the frames of the utterance.")
+
+
+class ClassifierConf(Section):
+    """The layer above the embedding; used in training only."""
+
+    classifier_type: Literal["Cosine", "Linear"] = Field(
+        default="Cosine",
+        description="Cosine similarity to a vector per speaker (margin losses need it), or a linear layer.",
+    )
+    num_speakers: int | None = Field(
+        default=None, ge=1, description="Speakers in the training list; counted from it, so best left out."
+    )
+    num_blocks: int = Field(default=0, ge=0, description="Hidden layers between the embedding and the classifier.")
+    inter_dim: int = Field(default=512, ge=1, description="Width of these hidden layers.")
+    K: int = Field(default=1, ge=1, description="Vectors (sub-centres) per speaker; as in the loss's own K.")
+
+
+class ModelConf(Section):
+    """The network."""
+
+    model: str = Field(default="CAMPPlus", description="Backbone by name (`mvector list` shows them) or dotted path.")
+    model_args: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of the backbone, such as `embd_dim`."
+    )
+    classifier: ClassifierConf = Field(default_factory=ClassifierConf)
+
+
+class LossConf(Section):
+    """The loss."""
+
+    loss: str = Field(default="AAMLoss", description="Loss by name (`mvector list` shows them) or dotted path.")
+    loss_args: dict[str, Any] = Field(default_factory=dict, description="Arguments of the loss, such as `margin`.")
+    use_margin_scheduler: bool = Field(default=False, description="Raise the margin in the course of the training.")
+    margin_scheduler_args: dict[str, Any] = Field(
+        default_factory=dict,
+        description="The margin's course: `initial_margin` (0.0), `final_margin` (the loss's `margin`, else 0.3), "
+        "`increase_start_epoch` and `fix_epoch` (three and seven tenths of `max_epoch`, rounded down), between which "
+        "it rises, `increase_type` (`exp`: fast at first, or `linear`).",
+    )
+
+
+class OptimizerConf(Section):
+    """Optimiser and learning rate."""
+
+    optimizer: str = Field(default="Adam", description="Any class of `torch.optim`.")
+    optimizer_args: dict[str, Any] = Field(
+        default_factory=dict, description="Its arguments, such as `lr` and `weight_decay`."
+    )
+    scheduler: str = Field(
+        default=WARMUP_COSINE,
+        description=f"`{WARMUP_COSINE}`, or any class of `torch.optim.lr_scheduler` (stepped after every epoch; "
+        "OneCycleLR and CyclicLR after every batch).",
+    )
+    scheduler_args: dict[str, Any] = Field(
+        default_factory=dict,
+        description=f"Its arguments; of `{WARMUP_COSINE}`: `min_lr` (1e-5), `max_lr` (the optimiser's `lr`, else "
+        "1e-3), `warmup_epoch` (5; from `min_lr` up to `max_lr`), `fix_epoch` (`max_epoch`; back down to `min_lr`).",
+    )
+
+    @model_validator(mode="after")
+    def _resolve(self) -> "OptimizerConf":
+        if self.scheduler == WARMUP_COSINE:
+            defaults = {"min_lr": 1e-5, "max_lr": self.optimizer_args.get("lr", 1e-3), "warmup_epoch": 5}
+            self.scheduler_args = {**defaults, **self.scheduler_args}
+            low, high = self.scheduler_args["min_lr"], self.scheduler_args["max_lr"]
+            if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+                cross_check("scheduler_args.min_lr", f"{low} is more than max_lr, {high}")
+        return self
+
+
+class TrainConf(Section):
+    """The run."""
+
+    enable_amp: bool = Field(default=False, description="Compute in 16 bits where that is safe (autocast).")
+    amp_dtype: Literal["bfloat16", "float16"] = Field(
+        default="bfloat16", description="The 16-bit type of `enable_amp`; float16 for GPUs that are slow at bfloat16."
+    )
+    use_compile: bool = Field(default=False, description="Compile the network with `torch.compile`.")
+    max_epoch: int = Field(default=60, ge=1, description="Passes over the training list.")
+    log_interval: int = Field(default=100, ge=1, description="Batches between two progress lines.")
+    eval_interval: int = Field(default=1, ge=1, description="Epochs between two evaluations on the development list.")
+    save_interval_minutes: float = Field(
+        default=10.0,
+        gt=0,
+        description="A checkpoint is written after this time (minutes) and at the end of every epoch.",
+    )
+    clip_grad_norm: float | None = Field(
+        default=None, gt=0, description="Scale a gradient whose 2-norm is larger down to this; null: never."
+    )
+    seed: int = Field(default=1000, ge=0, lt=2**63, description="Every random draw follows from this number.")
+
+
+class Config(Section):
+    """A whole configuration; `load_config` makes one."""
+
+    dataset_conf: DatasetConf = Field(default_factory=DatasetConf)
+    preprocess_conf: PreprocessConf = Field(default_factory=PreprocessConf)
+    model_conf: ModelConf = Field(default_factory=ModelConf)
+    loss_conf: LossConf = Field(default_factory=LossConf)
+    optimizer_conf: OptimizerConf = Field(default_factory=OptimizerConf)
+    train_conf: TrainConf = Field(default_factory=TrainConf)
+    augmentation: AugmentationConfig | None = Field(
+        default=None, description="Augmentation, as in the separate augmentation file; null: none."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        self._check_sample_rate()
+        if self.loss_conf.loss == "SubCenterLoss":
+            in_loss, in_classifier = self.loss_conf.loss_args.get("K", 3), self.model_conf.classifier.K
+            if in_loss != in_classifier:
+                cross_check("model_conf.classifier.K", f"{in_classifier} is not the K of SubCenterLoss, {in_loss}")
+        return self
+
+    def _check_sample_rate(self) -> None:
+        features = self.preprocess_conf
+        argument = SAMPLE_RATE_ARGUMENT.get(features.feature_method)
+        if features.use_hf_model or argument is None:
+            return
+        rate_hz, of_features = (
+            self.dataset_conf.dataset.sample_rate,
+            features.method_args.get(argument, DEFAULT_SAMPLE_RATE_HZ),
+        )
+        if of_features != rate_hz:
+            cross_check(
+                f"preprocess_conf.method_args.{argument}",
+                f"{of_features} is not dataset_conf.dataset.sample_rate, {rate_hz}",
+            )
+
+    def to_yaml(self) -> str:
+        """The whole configuration as YAML text that `load_config` reads back to an equal object."""
+        from mvector.config.yaml_text import dump_yaml
+
+        return dump_yaml(self.model_dump())
+
+    def describe(self) -> str:
+        """One line per key in the form that `--set` takes: `train_conf.max_epoch=60`."""
+        from mvector.config.yaml_text import dump_value
+
+        return "\n".join(f"{key}={dump_value(value)}" for key, value in _leaves(self.model_dump(), ""))
+
+
+def _leaves(values: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
+    leaves: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            leaves += _leaves(value, f"{prefix}{key}.")
+        else:
+            leaves.append((f"{prefix}{key}", value))
+    return leaves

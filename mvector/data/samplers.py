@@ -1,0 +1,104 @@
+"""Which utterances make which batch: a function of seed and epoch, so that a resumed run goes on where it stopped."""
+
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from mvector.errors import DataListError
+
+logger = logging.getLogger("mvector")
+
+
+class Draw(NamedTuple):
+    """One training example: everything that its random choices depend on besides the seed."""
+
+    epoch: int
+    utterance: int  # index in the data list
+    repeat: int  # how many times this utterance was drawn before in this epoch
+
+
+def crops_per_utterance(durations_s: Sequence[float], seconds_per_crop: float | None) -> np.ndarray:
+    """How often each utterance is drawn in one epoch: once, or once for every started `seconds_per_crop`."""
+    if seconds_per_crop is None:
+        return np.ones(len(durations_s), dtype=np.int64)
+    return np.maximum(1, np.ceil(np.asarray(durations_s) / seconds_per_crop - 0.1)).astype(np.int64)
+
+
+class EpochBatches(Sampler[list[Draw]]):
+    """Batches of shuffled draws; set `epoch` before and `first_batch` to go on inside an epoch."""
+
+    def __init__(self, crops: np.ndarray, batch_size: int, drop_last: bool, seed: int):
+        self.crops, self.batch_size, self.drop_last, self.seed = crops, batch_size, drop_last, seed
+        self.epoch, self.first_batch = 0, 0
+        self.total = int(crops.sum())
+        if len(self) == 0:
+            raise DataListError(
+                f"the training list gives {self.total} examples an epoch, fewer than one batch of {batch_size}. "
+                "Lower dataset_conf.sampler.batch_size, or set dataset_conf.sampler.drop_last to False."
+            )
+
+    def __len__(self) -> int:
+        if self.drop_last:
+            return self.total // self.batch_size
+        # A last batch of one cannot be batch-normalised: it joins no batch.
+        return self.total // self.batch_size + (self.total % self.batch_size > 1)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.total)
+        utterance = np.repeat(np.arange(len(self.crops)), self.crops)[order]
+        repeat = (np.arange(self.total) - np.repeat(np.cumsum(self.crops) - self.crops, self.crops))[order]
+        for batch in range(self.first_batch, len(self)):
+            chosen = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            yield [
+                Draw(self.epoch, u, r)
+                for u, r in zip(utterance[chosen].tolist(), repeat[chosen].tolist(), strict=True)
+            ]
+
+
+class PKBatches(Sampler[list[Draw]]):
+    """Batches of P speakers with K utterances each (Hermans et al. 2017), for losses that compare within a batch.
+
+    Speakers with fewer than K utterances are left out, and a log line says how many.
+    """
+
+    def __init__(self, labels: Sequence[int], batch_size: int, sample_per_id: int, seed: int):
+        groups: dict[int, list[int]] = defaultdict(list)
+        for index, label in enumerate(labels):
+            groups[label].append(index)
+        self.groups = [np.array(group) for group in groups.values() if len(group) >= sample_per_id]
+        skipped = len(groups) - len(self.groups)
+        if skipped:
+            logger.warning(
+                "%d of %d speakers have fewer than %d utterances and are left out of the P×K batches",
+                skipped,
+                len(groups),
+                sample_per_id,
+            )
+        self.speakers_per_batch = batch_size // sample_per_id
+        if self.speakers_per_batch < 2 or len(self.groups) < self.speakers_per_batch:
+            raise DataListError(
+                f"P×K batches of {batch_size} with {sample_per_id} utterances each need at least "
+                f"{max(self.speakers_per_batch, 2)} speakers with that many utterances; there are {len(self.groups)}. "
+                "Change dataset_conf.sampler.batch_size or dataset_conf.sample_per_id."
+            )
+        self.batch_size, self.sample_per_id, self.seed = batch_size, sample_per_id, seed
+        self.epoch, self.first_batch = 0, 0
+        self.total = sum(len(group) for group in self.groups)
+
+    def __len__(self) -> int:
+        return max(1, math.ceil(self.total / (self.speakers_per_batch * self.sample_per_id)))
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for batch in range(self.first_batch, len(self)):
+            rng = np.random.default_rng((self.seed, self.epoch, batch))
+            speakers = rng.choice(len(self.groups), self.speakers_per_batch, replace=False)
+            yield [
+                Draw(self.epoch, int(utterance), batch)
+                for speaker in speakers
+                for utterance in rng.choice(self.groups[speaker], self.sample_per_id, replace=False)
+            ]

@@ -1,0 +1,97 @@
+"""Waveform → embedding: the featurizer and the backbone as one module, the same in training, evaluation and service."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mvector.config import Config
+from mvector.errors import TooShortError
+from mvector.features import AudioFeaturizer
+from mvector.registry import BACKBONES
+
+
+class SpeakerEmbedder(nn.Module):
+    """Featurizer and backbone.
+
+    forward(waveforms [B, T]) -> embeddings [B, E]; all rows have the same length, so nothing is ever padded and an
+    embedding belongs to its utterance alone. :meth:`embed` takes utterances of any lengths.
+    """
+
+    def __init__(self, featurizer: AudioFeaturizer, backbone: nn.Module):
+        super().__init__()
+        self.featurizer = featurizer
+        self.backbone = backbone
+
+    @classmethod
+    def from_config(cls, config: Config) -> "SpeakerEmbedder":
+        preprocess = config.preprocess_conf
+        featurizer = AudioFeaturizer(
+            feature_method=preprocess.feature_method,
+            method_args=preprocess.method_args,
+            waveform_scale=preprocess.waveform_scale,
+            mean_norm=preprocess.mean_norm,
+            backend=preprocess.backend,
+        )
+        backbone = BACKBONES.build(
+            config.model_conf.model, config.model_conf.model_args, input_size=featurizer.feature_size
+        )
+        return cls(featurizer, backbone)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.backbone.parameters()).device
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        features, _ = self.featurizer(waveforms)  # [B, F, D]
+        return self.backbone(features)  # [B, E]
+
+    @torch.inference_mode()
+    def embed(self, waveforms: Sequence[np.ndarray], batch_size: int = 32) -> np.ndarray:
+        """Embeddings [N, E] float32 of N waveforms (mono float32 at the model's rate), in their order.
+
+        Utterances of equal length share a batch on an accelerator; on the CPU they go one by one, which is quicker
+        there. Raises TooShortError for a waveform with fewer frames than the backbone needs.
+        """
+        if self.training:
+            raise RuntimeError("call eval() first: batch statistics would mix the utterances")
+        groups: dict[int, list[int]] = defaultdict(list)
+        for index, waveform in enumerate(waveforms):
+            self._require_frames(waveform)
+            groups[len(waveform)].append(index)
+        limit = 1 if self.device.type == "cpu" else batch_size
+        embeddings = np.empty((len(waveforms), self.backbone.embd_dim), dtype=np.float32)
+        for indices in groups.values():
+            for first in range(0, len(indices), limit):
+                chosen = indices[first : first + limit]
+                batch = torch.from_numpy(np.stack([waveforms[i] for i in chosen])).to(self.device)
+                embeddings[chosen] = self(batch).float().cpu().numpy()
+        return embeddings
+
+    def _require_frames(self, waveform: np.ndarray) -> None:
+        needed = self.min_samples
+        if len(waveform) < needed:
+            rate = self.featurizer.sample_rate_hz
+            raise TooShortError(
+                f"the recording has {len(waveform) / rate:.3f} s of sound; this model needs at least "
+                f"{needed / rate:.3f} s. Record a longer one."
+            )
+
+    @property
+    def min_samples(self) -> int:
+        """The shortest waveform that gives the frames the backbone needs."""
+        if not hasattr(self, "_min_samples"):
+            low, high = 1, self.featurizer.sample_rate_hz * 10
+            while low < high:  # frame counts grow with length: bisect instead of inverting each method's formula
+                middle = (low + high) // 2
+                if self._frames(middle) >= self.backbone.min_frames:
+                    high = middle
+                else:
+                    low = middle + 1
+            self._min_samples = low
+        return self._min_samples
+
+    def _frames(self, samples: int) -> int:
+        return int(self.featurizer.feature.frame_count(torch.tensor([samples]))[0])

@@ -1,0 +1,157 @@
+"""A model directory explains itself: everything that predicting, evaluating and exporting need, and no pickles.
+
+    model.safetensors        the backbone's weights
+    config.yml               the resolved configuration: features, backbone, level, precision, data lists
+    metrics.json             EER, minDCF, threshold, trial counts, versions, and whether the voices were synthetic
+    speakers.txt             one speaker per line, in class order
+    classifier.safetensors   the classifier's weights, for resuming and fine-tuning only
+
+A directory is written beside and renamed, so that a reader never meets a half-written one.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mvector.config import Config, load_config
+from mvector.embedder import SpeakerEmbedder
+from mvector.errors import ModelError
+
+WEIGHTS, CONFIG, METRICS = "model.safetensors", "config.yml", "metrics.json"
+SPEAKERS, CLASSIFIER = "speakers.txt", "classifier.safetensors"
+
+
+@dataclass
+class ModelDirectory:
+    """A loaded model: the embedder in evaluation mode and what is known of it."""
+
+    path: Path
+    embedder: SpeakerEmbedder
+    config: Config
+    metrics: dict[str, Any]
+    speakers: list[str]
+
+    @property
+    def threshold(self) -> float | None:
+        """The similarity at which development trials had their equal error rate; None if never evaluated."""
+        return self.metrics.get("threshold")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text beside `path` and put it in place at once."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(part, path)
+
+
+def replace_directory(path: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write into a new folder, then put that folder in the place of `path`.
+
+    Killed in between, either `path` is whole, or `path` is missing and `path.new` is (see :func:`recover`).
+    """
+    recover(path)
+    new, old = path.with_name(path.name + ".new"), path.with_name(path.name + ".old")
+    part = path.with_name(path.name + ".part")
+    for leftover in (part, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    part.mkdir(parents=True)
+    fill(part)
+    os.replace(part, new)
+    if path.exists():
+        os.replace(path, old)
+    os.replace(new, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(path: Path) -> None:
+    """Finish a replacement of `path` that was cut off between its renames."""
+    new = path.with_name(path.name + ".new")
+    if not new.exists():
+        return
+    old = path.with_name(path.name + ".old")
+    if path.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(path, old)
+    os.replace(new, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def save_model(
+    folder: Path,
+    embedder: SpeakerEmbedder,
+    config: Config,
+    metrics: dict[str, Any],
+    speakers: list[str],
+    classifier: Any = None,
+) -> None:
+    """Write the files of a model directory into the existing `folder`."""
+    from safetensors.torch import save_file
+
+    save_file(_plain_state(embedder.backbone), folder / WEIGHTS)
+    if classifier is not None:
+        save_file(_plain_state(classifier), folder / CLASSIFIER)
+    (folder / CONFIG).write_text(config.to_yaml(), encoding="utf-8", newline="\n")
+    write_text(folder / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / SPEAKERS, "".join(f"{name}\n" for name in speakers))
+
+
+def _plain_state(module: Any) -> dict[str, Any]:
+    return {key: tensor.detach().cpu().contiguous() for key, tensor in module.state_dict().items()}
+
+
+def load_model(path: str | os.PathLike, device: str = "cpu") -> ModelDirectory:
+    """Read a model directory; the embedder comes in evaluation mode on `device`.
+
+    Raises ModelError for a folder that is no model directory, or whose weights don't fit its configuration.
+    """
+    folder = Path(path)
+    recover(folder)
+    for name in (WEIGHTS, CONFIG):
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder} is not a model directory: it has no {name}.{_hint(folder)}")
+    config = load_config(folder / CONFIG)
+    embedder = SpeakerEmbedder.from_config(config)
+    load_weights(embedder.backbone, folder / WEIGHTS)
+    metrics_file, speakers_file = folder / METRICS, folder / SPEAKERS
+    try:
+        metrics = json.loads(metrics_file.read_text(encoding="utf-8")) if metrics_file.is_file() else {}
+    except ValueError as error:
+        raise ModelError(f"{metrics_file} is not valid JSON: {error}") from error
+    speakers = speakers_file.read_text(encoding="utf-8").splitlines() if speakers_file.is_file() else []
+    return ModelDirectory(folder, embedder.eval().to(device), config, metrics, speakers)
+
+
+def load_weights(module: Any, path: Path) -> None:
+    """Load a safetensors file into `module`; every key and shape must fit."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors: {error}") from error
+    own = module.state_dict()
+    for key in sorted(own.keys() | state.keys()):
+        if key not in state:
+            raise ModelError(f"{path} lacks the weight {key!r}; it belongs to another model than its config.yml says")
+        if key not in own:
+            raise ModelError(f"{path} has an unknown weight {key!r}; it belongs to another model")
+        if own[key].shape != state[key].shape:
+            raise ModelError(
+                f"{path}: weight {key!r} has shape {tuple(state[key].shape)}, the model has {tuple(own[key].shape)}"
+            )
+    module.load_state_dict(state)
+
+
+def _hint(folder: Path) -> str:
+    if not folder.exists():
+        return f" The folder {folder} does not exist; train a model first, or check --model_path."
+    for child in ("best_model", "last_model"):
+        if (folder / child / WEIGHTS).is_file():
+            return f" Did you mean {folder / child}?"
+    found = sorted(folder.glob(f"*/*/{WEIGHTS}"))
+    return f" Did you mean {found[0].parent}?" if found else ""

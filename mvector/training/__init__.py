@@ -1,0 +1,1 @@
+"""What the trainer is made of: optimisers and schedules, checkpoints, records."""

@@ -1,0 +1,74 @@
+"""Records of a run: every scalar to metrics.jsonl, and to VisualDL where it works. A broken viewer only warns."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger("mvector")
+
+
+class Tracker:
+    """Writes scalars with their step to `log_dir`; `visualdl --logdir log` shows them."""
+
+    def __init__(self, log_dir: str | os.PathLike, resume_step: int = 0):
+        self.folder = Path(log_dir)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.path = self.folder / "metrics.jsonl"
+        self._forget_after(resume_step)
+        self._file = open(self.path, "a", encoding="utf-8", newline="\n")  # noqa: SIM115  (closed in close)
+        self._writer = self._open_visualdl()
+
+    def record(self, step: int, **values: Any) -> None:
+        """Append one line of values; numbers whose name has a slash ('Train/loss') go to VisualDL too."""
+        plain = {name.rpartition("/")[2]: value for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, **plain}, ensure_ascii=False) + "\n")
+        self._file.flush()
+        if self._writer is None:
+            return
+        for name, value in values.items():
+            if "/" in name:
+                try:
+                    self._writer.add_scalar(name, value, step)
+                except Exception as error:  # a viewer must never stop a training run
+                    logger.warning("VisualDL cannot write (%s); scalars go on to %s only", error, self.path)
+                    self._writer = None
+                    return
+
+    def records(self) -> list[dict[str, Any]]:
+        self._file.flush()
+        return read_records(self.path)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _forget_after(self, step: int) -> None:
+        """Drop lines that a killed run wrote after its last checkpoint: the resumed run writes them again."""
+        if not self.path.exists():
+            return
+        kept = [record for record in read_records(self.path) if record["step"] <= step] if step else []
+        text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
+        self.path.write_text(text, encoding="utf-8", newline="\n")
+
+    def _open_visualdl(self) -> Any:
+        try:
+            from visualdl import LogWriter
+
+            return LogWriter(logdir=str(self.folder))
+        except Exception as error:
+            logger.warning("VisualDL is not usable (%s); scalars go to %s only", error, self.path)
+            return None
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a metrics.jsonl; a last line that was cut off by a kill is ignored."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
