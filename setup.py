@@ -1,1 +1,3 @@
-from setuptools import setup; setup()  # noqa: E702, I001  (everything stands in pyproject.toml)
+from setuptools import setup
+
+setup()  # noqa: E702, I001  (everything stands in pyproject.toml)

@@ -1,5 +1,6 @@
 """Evaluation of a model: utterances → embeddings → scores of trials → EER, its threshold, minDCF."""
 
+import contextlib
 import logging
 import os
 import time
@@ -16,8 +17,8 @@ from mvector.config import Config
 from mvector.data.lists import Utterance
 from mvector.data.trials import Trials
 from mvector.embedder import SpeakerEmbedder
-from mvector.errors import AudioError, DataListError
-from mvector.metrics import count_trials, eer, min_dcf
+from mvector.errors import AudioError, DataListError, MVectorError
+from mvector.metrics import confidence_intervals, count_trials, eer, min_dcf
 from mvector.scoring import TrialScores, score_trials
 
 logger = logging.getLogger("mvector")
@@ -37,13 +38,22 @@ class Evaluation:
     utterances: int
     seconds: float
     left_out: list[tuple[str, str]] = field(default_factory=list)  # (path, reason)
+    speakers: int | None = None
+    intervals_95: dict[str, tuple[float, float]] | None = None  # of 'eer' and 'min_dcf', over resampled speakers
 
     def line(self) -> str:
+        eer_interval = dcf_interval = ""
+        if self.intervals_95 is not None:
+            low, high = (100 * bound for bound in self.intervals_95["eer"])
+            eer_interval = f" [{low:.2f}, {high:.2f}]"
+            dcf_interval = " [{:.3f}, {:.3f}]".format(*self.intervals_95["min_dcf"])
         left_out = f", {len(self.left_out)} unusable recordings left out" if self.left_out else ""
+        speakers = f" by {self.speakers:,} speakers" if self.speakers is not None else ""
         return (
-            f"EER {100 * self.eer:.3f} %, threshold {self.threshold:.4f}, minDCF(0.01) {self.min_dcf:.4f} "
+            f"EER {100 * self.eer:.3f} %{eer_interval}, threshold {self.threshold:.4f}, "
+            f"minDCF(0.01) {self.min_dcf:.4f}{dcf_interval} "
             f"({self.targets:,} target and {self.non_targets:,} non-target trials of {self.utterances:,} "
-            f"recordings{left_out}; {self.seconds:.1f} s)"
+            f"recordings{speakers}{left_out}; {self.seconds:.1f} s)"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -144,7 +154,25 @@ def evaluate_trials(
         targets=targets,
         non_targets=non_targets,
         utterances=len(trials.utterances),
-        seconds=time.perf_counter() - started,
+        seconds=0.0,
         left_out=failed,
     )
+    if scored.enroll_speakers is not None and scored.test_speakers is not None:
+        result.speakers = len(np.union1d(scored.enroll_speakers, scored.test_speakers))
+        with contextlib.suppress(MVectorError):  # a handful of speakers cannot be resampled
+            result.intervals_95 = confidence_intervals(
+                scored.scores, scored.labels, scored.enroll_speakers, scored.test_speakers
+            )
+    result.seconds = time.perf_counter() - started
     return result, scored
+
+
+def rates_at(scored: TrialScores, threshold: float) -> dict[str, float]:
+    """{'threshold', 'frr', 'far'}: shares of target trials at or under it, and of non-target trials above it."""
+    counts = np.ones(len(scored.scores)) if scored.counts is None else scored.counts
+    accepted, target = scored.scores > threshold, scored.labels
+    return {
+        "threshold": threshold,
+        "frr": float(counts[target & ~accepted].sum() / counts[target].sum()),
+        "far": float(counts[~target & accepted].sum() / counts[~target].sum()),
+    }

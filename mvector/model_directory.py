@@ -12,10 +12,12 @@ A directory is written beside and renamed, so that a reader never meets a half-w
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from mvector.config import Config, load_config
 from mvector.embedder import SpeakerEmbedder
@@ -103,26 +105,38 @@ def _plain_state(module: Any) -> dict[str, Any]:
     return {key: tensor.detach().cpu().contiguous() for key, tensor in module.state_dict().items()}
 
 
-def load_model(path: str | os.PathLike, device: str = "cpu") -> ModelDirectory:
+def load_model(
+    path: str | os.PathLike[str], device: str | torch.device = "cpu", overrides: Sequence[str] = ()
+) -> ModelDirectory:
     """Read a model directory; the embedder comes in evaluation mode on `device`.
 
-    Raises ModelError for a folder that is no model directory, or whose weights don't fit its configuration.
+    `overrides` ('a.b=c') change keys of its configuration. Raises ModelError for a folder that is no model directory,
+    or whose weights don't fit its configuration; ConfigError for a wrong override.
     """
     folder = Path(path)
     recover(folder)
     for name in (WEIGHTS, CONFIG):
         if not (folder / name).is_file():
-            raise ModelError(f"{folder} is not a model directory: it has no {name}.{_hint(folder)}")
-    config = load_config(folder / CONFIG)
+            raise ModelError(_why_no_model(folder, name))
+    config = load_config(folder / CONFIG, overrides=overrides)
     embedder = SpeakerEmbedder.from_config(config)
     load_weights(embedder.backbone, folder / WEIGHTS)
-    metrics_file, speakers_file = folder / METRICS, folder / SPEAKERS
+    metrics_file = folder / METRICS
     try:
         metrics = json.loads(metrics_file.read_text(encoding="utf-8")) if metrics_file.is_file() else {}
     except ValueError as error:
         raise ModelError(f"{metrics_file} is not valid JSON: {error}") from error
-    speakers = speakers_file.read_text(encoding="utf-8").splitlines() if speakers_file.is_file() else []
-    return ModelDirectory(folder, embedder.eval().to(device), config, metrics, speakers)
+    threshold = metrics.get("threshold", 0.0) if isinstance(metrics, dict) else None
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+        raise ModelError(f"{metrics_file}: expected a JSON object whose 'threshold', if it has one, is a number")
+    return ModelDirectory(folder, embedder.eval().to(device), config, metrics, read_speakers(folder))
+
+
+def read_speakers(folder: Path) -> list[str]:
+    """The speakers of a model directory in class order; empty when it has no list of them."""
+    file = folder / SPEAKERS
+    # Not splitlines(): a name may hold a character that Python takes for a line's end, and the order would shift.
+    return file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else []
 
 
 def load_weights(module: Any, path: Path) -> None:
@@ -147,11 +161,18 @@ def load_weights(module: Any, path: Path) -> None:
     module.load_state_dict(state)
 
 
-def _hint(folder: Path) -> str:
+def _why_no_model(folder: Path, missing: str) -> str:
+    """What is wrong with `folder`, which lacks the file `missing`, and which directory may have been meant."""
+    others = [folder.parent] if folder.is_file() else [folder / "best_model", folder / "last_model"]
+    if folder.is_dir():
+        others += sorted(weights.parent for weights in folder.glob(f"*/*/{WEIGHTS}"))
+    elif len(folder.parts) > 2:  # models/NAME/best_model: what else is in models/
+        others += sorted(weights.parent for weights in folder.parents[1].glob(f"*/*/{WEIGHTS}"))
+    found = next((other for other in others if (other / WEIGHTS).is_file() and (other / CONFIG).is_file()), None)
+    hint = "" if found is None else f" Did you mean {found}?"
     if not folder.exists():
-        return f" The folder {folder} does not exist; train a model first, or check --model_path."
-    for child in ("best_model", "last_model"):
-        if (folder / child / WEIGHTS).is_file():
-            return f" Did you mean {folder / child}?"
-    found = sorted(folder.glob(f"*/*/{WEIGHTS}"))
-    return f" Did you mean {found[0].parent}?" if found else ""
+        return (
+            f"there is no model directory {folder}. Train a model first (python train.py --configs "
+            f"configs/quickstart.yml), or name one with --model_path.{hint}"
+        )
+    return f"{folder} is not a model directory: it has no {missing}.{hint}"

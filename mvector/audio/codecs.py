@@ -12,8 +12,11 @@ PREROLL_S = 0.2  # decoded and dropped before a seek target: AAC overlaps frames
 
 # FFmpeg's demuxer by the first bytes. FFmpeg is never left to guess: its play-list formats would open other files
 # and addresses named in an upload.
-_ONLY_PYAV = ((0, b"\x1aE\xdf\xa3", "matroska"), (0, b"#!AMR", "amr"), (0, b"0&\xb2u\x8ef\xcf\x11", "asf")) + tuple(
-    (4, box, "mov") for box in (b"ftyp", b"styp", b"moov", b"mdat", b"free", b"wide", b"skip")
+_ONLY_PYAV = (
+    (0, b"\x1aE\xdf\xa3", "matroska"),
+    (0, b"#!AMR", "amr"),
+    (0, b"0&\xb2u\x8ef\xcf\x11", "asf"),
+    *((4, box, "mov") for box in (b"ftyp", b"styp", b"moov", b"mdat", b"free", b"wide", b"skip")),
 )
 _RARE_CODEC_INSIDE = (
     (0, b"RIFF", "wav"),
@@ -39,7 +42,9 @@ def open_with_codecs(name: str, file: Any, reason: str) -> Sound:
     needs_pyav = demuxer is not None
     demuxer = demuxer or _match(start, _RARE_CODEC_INSIDE)
     if demuxer is None or not start:
-        raise AudioError(f"{name}: this cannot be read as sound ({reason}); give a WAV, FLAC, OGG, MP3 or M4A recording")
+        raise AudioError(
+            f"{name}: this cannot be read as sound ({reason}); give a WAV, FLAC, OGG, MP3 or M4A recording"
+        )
     try:
         import av  # noqa: F401
     except Exception as error:  # a broken installation may raise anything
@@ -48,7 +53,7 @@ def open_with_codecs(name: str, file: Any, reason: str) -> Sound:
                 f"{name}: sound of this kind ({demuxer}) is read through PyAV, which is missing: pip install av"
             ) from error
         raise AudioError(
-            f"{name}: this cannot be read as sound ({reason}). If it plays elsewhere, it holds a rare codec: pip install av"
+            f"{name}: it cannot be read as sound ({reason}). If it plays elsewhere, it has a rare codec: pip install av"
         ) from error
     return _AvSound(name, file, demuxer)
 
@@ -68,12 +73,12 @@ class _AvSound:
         self.name = name
         self.notes: list[str] = []
         self._demuxer = demuxer
-        self._opened = open(file, "rb") if isinstance(file, str) else None
+        self._opened = open(file, "rb") if isinstance(file, str) else None  # noqa: SIM115 (closed in `close`)
         try:
-            self._container = av.open(self._opened or file, format=demuxer)
+            self._container: Any = av.open(self._opened or file, format=demuxer)
             if not self._container.streams.audio:
                 raise AudioError(f"{name}: there is no audio track in it")
-            self._stream = self._container.streams.audio[0]
+            self._stream: Any = self._container.streams.audio[0]
             context = self._stream.codec_context
             self.sample_rate_hz = int(context.sample_rate or 0)
             self.channels = int(context.channels or 0)
@@ -84,7 +89,8 @@ class _AvSound:
         except Exception as error:  # PyAV raises its own kinds, ValueError, IndexError …
             self.close()
             raise AudioError(
-                f"{name}: it looks like {demuxer} sound but cannot be decoded ({_text(error)}); it is damaged or truncated"
+                f"{name}: it looks like {demuxer} sound but cannot be decoded ({_text(error)}); "
+                "it is damaged or truncated"
             ) from error
         self.frames: int | None = self._stated_frames()
 

@@ -4,6 +4,7 @@ libsndfile (soundfile) reads WAV, FLAC, OGG Vorbis and Opus, MP3, AIFF, AU, CAF,
 `mvector.audio.codecs` reads the rest through PyAV.
 """
 
+import contextlib
 import io
 import os
 import re
@@ -20,7 +21,7 @@ AudioSource: TypeAlias = str | Path | bytes | bytearray | memoryview | IO[bytes]
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000  # outside it is a damaged header; resampling it could fill the memory
 BLOCK_VALUES = 1 << 22  # samples × channels decoded at once (16 MiB of float32)
-SALVAGE_FRAMES = 1024  # block length when reading up to the damage in a file
+SALVAGE_FRAMES = (4096, 64, 1)  # block lengths when reading up to the damage in a file
 OGG_PAGE = 65_307  # bytes at most
 UNKNOWN_FRAMES = 1 << 40  # libsndfile states about 2**63 for streams of unknown length
 
@@ -65,12 +66,13 @@ def open_sound(source: AudioSource, source_rate_hz: int) -> Sound:
         name = str(source)
         file: Any = name
     elif isinstance(source, (bytes, bytearray, memoryview)):
-        name, file = "the given bytes", io.BytesIO(source)
+        name, file = "the given bytes", _FileObject(io.BytesIO(source))
     elif hasattr(source, "read"):
         name, file = _file_object(source)
     else:
         raise AudioError(
-            f"sound can be given as a path, bytes, a binary file object or a NumPy array, not as {type(source).__name__}"
+            "sound can be given as a path, bytes, a binary file object or a NumPy array, "
+            f"not as {type(source).__name__}"
         )
     import soundfile
 
@@ -151,28 +153,32 @@ class _SndfileSound:
                 position += len(block)
                 if len(block) < wanted:
                     return
-        except (soundfile.LibsndfileError, MemoryError) as error:
-            # A truncated FLAC fails for the whole block: read it again in small steps up to the damage.
-            yield from self._salvage(position, stop, error)
+        except (soundfile.LibsndfileError, MemoryError):
+            if self.frames is not None:  # libsndfile meets the end of a FLAC of unknown length with an error, too
+                self.notes.append("it is damaged or truncated; what comes before the damage is used")
+            for step in SALVAGE_FRAMES:
+                for block in self._salvage(position, stop, step):
+                    yield block
+                    position += len(block)
 
-    def _salvage(self, position: int, stop: int, reason: Exception) -> Iterator[np.ndarray]:
+    def _salvage(self, position: int, stop: int, step: int) -> Iterator[np.ndarray]:
+        """Blocks of `step` frames from `position` up to the damage: a block with damage in it is lost as a whole."""
         import soundfile
 
-        self.notes.append(f"it is damaged or truncated ({_text(reason)}); what comes before the damage is used")
-        self._file.close()
+        self._file.close()  # after an error its state is undefined
         if hasattr(self._source, "seek"):
             self._source.seek(0)
-        try:
+        with contextlib.suppress(soundfile.LibsndfileError, MemoryError):
             self._file = soundfile.SoundFile(self._source)
-            self._file.seek(position)
+            skipped = 0  # not by seeking, which fails in a FLAC whose header lies
+            while skipped < position:
+                skipped += len(self._file.read(min(SALVAGE_FRAMES[0], position - skipped)))
             while position < stop:
-                block = self._file.read(min(SALVAGE_FRAMES, stop - position), dtype="float32")
+                block = self._file.read(min(step, stop - position), dtype="float32")
                 if not len(block):
                     return
                 yield to_mono(block)
                 position += len(block)
-        except (soundfile.LibsndfileError, MemoryError):
-            return
 
     def close(self) -> None:
         self._file.close()
@@ -204,18 +210,41 @@ class _ArraySound:
         pass
 
 
-def _file_object(source: Any) -> tuple[str, Any]:
+class _FileObject:
+    """A binary file object as libsndfile calls it back, where an exception would be printed instead of raised."""
+
+    def __init__(self, file: Any):
+        self._file = file
+        self.error: Exception | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._file.read(size)
+        except (OSError, ValueError) as error:
+            self.error = error
+            return b""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        with contextlib.suppress(OSError, ValueError):  # a damaged header may point before the beginning
+            return self._file.seek(offset, whence)
+        return self._file.tell()
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _file_object(source: Any) -> tuple[str, _FileObject]:
     name = getattr(source, "name", None)
     name = name if isinstance(name, str) and name else "the given file object"
-    if isinstance(source.read(0), str):
-        raise AudioError(f"{name}: the file object gives text; open the file in binary mode ('rb')")
     try:
-        if source.seekable():
+        if isinstance(source.read(0), str):
+            raise AudioError(f"{name}: the file object gives text; open the file in binary mode ('rb')")
+        if hasattr(source, "seekable") and source.seekable():
             source.seek(0)
-            return name, source
-    except (AttributeError, OSError, ValueError):
-        pass
-    return name, io.BytesIO(source.read())
+            return name, _FileObject(source)
+        return name, _FileObject(io.BytesIO(source.read()))
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{name}: it cannot be read: {error}") from error
 
 
 def _why_unreadable(name: str, file: Any) -> str | None:
@@ -233,7 +262,10 @@ def _why_unreadable(name: str, file: Any) -> str | None:
         except OSError as error:
             return f"the file cannot be opened: {error.strerror}"
     file.seek(0)
-    return None if file.read(1) else "it is empty (0 bytes)"
+    start = file.read(1)
+    if file.error is not None:
+        return f"it cannot be read: {file.error}"
+    return None if start else "it is empty (0 bytes)"
 
 
 def _truncation(file: Any, source: Any) -> str | None:
@@ -277,7 +309,3 @@ def _read_at(file: Any, offset: int, size: int) -> bytes:
     length = file.seek(0, os.SEEK_END)
     file.seek(offset if offset >= 0 else max(0, length + offset))
     return file.read(size)
-
-
-def _text(error: Exception) -> str:
-    return str(getattr(error, "error_string", error)).strip().rstrip(".") or "decoding failed"

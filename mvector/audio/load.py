@@ -62,7 +62,9 @@ def read_blocks(sound: Sound, start_s: float | None, end_s: float | None) -> Ite
     """Checked mono blocks of `sound` between two times, at its own rate. Raises AudioError if there are none."""
     rate = sound.sample_rate_hz
     if not 0.0 <= (start_s or 0.0) < (float("inf") if end_s is None else end_s):
-        raise AudioError(f"{sound.name}: cannot read from {start_s or 0} s to {end_s} s; the end must come after the start")
+        raise AudioError(
+            f"{sound.name}: cannot read from {start_s or 0} s to {end_s} s; the end must come after the start"
+        )
     start = round((start_s or 0.0) * rate)
     stop = None if end_s is None else max(start + 1, round(end_s * rate))
     if sound.frames == 0:
@@ -96,8 +98,8 @@ def report_doubts(sound: Sound, sample_rate_hz: int, warnings: list[str] | None)
     doubts = [f"{sound.name}: {note}" for note in sound.notes]
     if sound.sample_rate_hz < sample_rate_hz:
         doubts.append(
-            f"{sound.name}: recorded at {sound.sample_rate_hz} Hz, so nothing above {sound.sample_rate_hz // 2} Hz is in "
-            f"it (the model expects {sample_rate_hz} Hz); scores against wide-band recordings are less reliable"
+            f"{sound.name}: recorded at {sound.sample_rate_hz} Hz, so nothing above {sound.sample_rate_hz // 2} Hz "
+            f"is in it (the model expects {sample_rate_hz} Hz); scores against wide-band recordings are less reliable"
         )
     for doubt in doubts:
         if warnings is not None:
@@ -112,7 +114,7 @@ def _check_samples(name: str, block: np.ndarray) -> None:
     if peak <= MAX_PEAK:
         return
     if not np.isfinite(block).all():
-        raise AudioError(f"{name}: it contains samples that are not finite (NaN or infinite); record or export it again")
+        raise AudioError(f"{name}: some samples are not finite (NaN or infinite); record or export it again")
     raise AudioError(
         f"{name}: its float samples reach {peak:.6g}, but they must lie in [-1, 1]; divide 16-bit values by 32768"
     )
@@ -121,6 +123,7 @@ def _check_samples(name: str, block: np.ndarray) -> None:
 def _note_missing_end(sound: Sound, start: int, stop: int | None, decoded: int) -> None:
     rate, end = sound.sample_rate_hz, start + decoded
     promised = sound.frames if stop is None else min(stop, sound.frames or stop)
-    if promised is not None and promised - end > END_TOLERANCE_S * rate:
-        if not sound.notes:
-            sound.notes.append(f"it is truncated: it should last {promised / rate:.2f} s, {end / rate:.2f} s can be decoded")
+    if promised is not None and promised - end > END_TOLERANCE_S * rate and not sound.notes:
+        sound.notes.append(
+            f"it is truncated: it should last {promised / rate:.2f} s, {end / rate:.2f} s can be decoded"
+        )

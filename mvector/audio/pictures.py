@@ -66,7 +66,7 @@ def _figure(height_inch: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except Exception as error:  # a broken installation may raise anything
-        raise MissingPackageError("pictures are drawn by matplotlib, which is missing: pip install matplotlib") from error
+        raise MissingPackageError("pictures need matplotlib, which is missing: pip install matplotlib") from error
     return Figure(figsize=(10.0, height_inch), layout="constrained")
 
 

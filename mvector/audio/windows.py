@@ -21,7 +21,7 @@ def iter_windows(
     source_rate_hz: int | None = None,
     warnings: list[str] | None = None,
 ) -> Iterator[np.ndarray]:
-    """Consecutive windows of `source`, each mono float32 [T] with T = `window_s` · `sample_rate_hz` (the last: its rest).
+    """Consecutive windows of `source`, mono float32 [T] with T = `window_s` · `sample_rate_hz` (the last: the rest).
 
     Joined they are `load_audio(source, …)`: every sample is in exactly one window, and resampling runs across
     the seams. A rest under 1 s is no window of its own, because an embedding of so little speech would count as much

@@ -69,7 +69,9 @@ def boolean(text: str) -> bool:
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help=translate("auto, cpu, cuda[:n] or mps"))
-    parser.add_argument("--use_gpu", type=boolean, default=None, help=translate("True or False; older form of --device"))
+    parser.add_argument(
+        "--use_gpu", type=boolean, default=None, help=translate("True or False; older form of --device")
+    )
 
 
 def add_set_argument(parser: argparse.ArgumentParser) -> None:

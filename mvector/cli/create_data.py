@@ -127,9 +127,7 @@ def _make_lists(args: argparse.Namespace) -> dict[str, str] | None:
     augmentation = [source for source in sources if isinstance(source.corpus, AugmentationCorpus)]
     speech = [source for source in sources if source not in augmentation]
     for source in augmentation:
-        print(
-            f"{source.name}: {len(source.recordings):,} sounds. Put into configs/augmentation.yml:"
-        )
+        print(f"{source.name}: {len(source.recordings):,} sounds. Put into configs/augmentation.yml:")
         for key, folder in augmentation_settings(source).items():
             section, name = key.split(".")
             print(f"{section}:\n  prob: 0.5\n  {name}: '{folder}'")

@@ -35,7 +35,8 @@ def documentation() -> str:
         part for name, field in Config.model_fields.items() if name != "augmentation" for part in _part(name, Config)
     ]
     parts.append(
-        "## The augmentation file\n\nA YAML file of its own (`--data_augment_configs`), or the section `augmentation` of "
+        "## The augmentation file\n\n"
+        "A YAML file of its own (`--data_augment_configs`), or the section `augmentation` of "
         "the configuration. A section that is absent is off; an empty one too.\n"
     )
     parts += [part for name in AugmentationConfig.model_fields for part in _part(name, AugmentationConfig)]

@@ -21,15 +21,9 @@ _AUGMENTATION_KEYS = (
     "spec_aug_args",
 )
 _MARKS = {
-    "dataset_conf": (
-        *_DATASET_KEYS,
-        *_SAMPLER_KEYS,
-        *_AUGMENTATION_KEYS,
-        "do_vad",
-        "aug_conf",
-        "num_speakers",
-        "num_workers",
-    ),
+    "dataset_conf": (*_DATASET_KEYS, *_AUGMENTATION_KEYS, "do_vad", "aug_conf", "num_speakers"),
+    "dataset_conf.dataset": ("do_vad",),
+    "dataset_conf.dataLoader": _SAMPLER_KEYS,
     "model_conf": ("backbone",),
     "loss_conf": ("use_loss", "args"),
     "optimizer_conf": ("learning_rate", "weight_decay", "momentum"),
@@ -40,15 +34,13 @@ _FRAMES_PER_SECOND = 100  # the mask widths of 1.0 are in frames of Fbank's defa
 
 def is_form_1_0(values: dict[str, Any]) -> bool:
     """Whether any key is one that only the 1.0 schema has at its place."""
-    if "use_model" in values or "feature_conf" in values:
+    if "use_model" in values:
         return True
-    return any(
-        isinstance(values.get(section), dict) and any(key in values[section] for key in keys)
-        for section, keys in _MARKS.items()
-    ) or any(
-        isinstance(inner, dict) and any(key in inner for key in ("do_vad", *_SAMPLER_KEYS))
-        for inner in (_inner(values, "dataset_conf", "dataset"), _inner(values, "dataset_conf", "dataLoader"))
-    )
+    for path, keys in _MARKS.items():
+        section = _inner(values, *path.split("."))
+        if isinstance(section, dict) and any(key in section for key in keys):
+            return True
+    return False
 
 
 def translate_form_1_0(values: dict[str, Any], name: str) -> dict[str, Any]:
@@ -103,10 +95,9 @@ def _move_dataset(values: dict[str, Any]) -> bool:
     if not isinstance(conf, dict):
         return False
     _move(conf, _DATASET_KEYS, values, "dataset_conf", "dataset")
-    for source in (conf, conf.get("dataLoader")):
-        if isinstance(source, dict):
-            _move(source, _SAMPLER_KEYS, values, "dataset_conf", "sampler")
-    _move(conf, ("num_workers",), values, "dataset_conf", "dataLoader")
+    loader = conf.get("dataLoader")
+    if isinstance(loader, dict):
+        _move(loader, _SAMPLER_KEYS, values, "dataset_conf", "sampler")
     _move(conf, ("num_speakers",), values, "model_conf", "classifier")
     trimming = [s.pop("do_vad") for s in (conf, conf.get("dataset")) if isinstance(s, dict) and "do_vad" in s]
     old = conf.pop("aug_conf") if isinstance(conf.get("aug_conf"), dict) else {}
@@ -138,7 +129,7 @@ def _mask_ratios(widths: Any, values: dict[str, Any]) -> dict[str, float]:
     """Mask widths [least, most] in bins and frames as shares of the bins and of the crop."""
     if not isinstance(widths, dict):
         return {}
-    method_args = _inner(values, "preprocess_conf", "method_args") or values.get("feature_conf") or {}
+    method_args = _inner(values, "preprocess_conf", "method_args") or {}
     bins = method_args.get("num_mel_bins", method_args.get("n_mels", 80)) if isinstance(method_args, dict) else 80
     seconds = _inner(values, "dataset_conf", "dataset", "max_duration")
     frames = (seconds if isinstance(seconds, int | float) else 3.0) * _FRAMES_PER_SECOND
@@ -159,8 +150,6 @@ def _move_rest(values: dict[str, Any]) -> None:
     if "use_model" in values:
         _section(values, "model_conf").setdefault("model", values.pop("use_model"))
     _rename(values.get("model_conf"), "backbone", "model_args")
-    if "feature_conf" in values:
-        _section(values, "preprocess_conf").setdefault("method_args", values.pop("feature_conf"))
     _rename(values.get("loss_conf"), "use_loss", "loss")
     _rename(values.get("loss_conf"), "args", "loss_args")
     conf = values.get("optimizer_conf")

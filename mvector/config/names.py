@@ -136,7 +136,7 @@ def _check_arguments(kind: str, name: str, cls: type, arguments: dict[str, Any],
             if problem:
                 _fail(f"{where}.{argument}", problem, origin)
         elif parameter.default is parameter.empty and argument not in _FILLED_IN.get(name, ()):
-            _fail(where, f"{kind} {name} needs the argument {argument!r}.", origin)
+            _fail(f"{where}.{argument}", f"missing; {kind} {name} needs it.", origin)
 
 
 def _check_keys(

@@ -75,7 +75,11 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
 
 def parse_value(text: str, origin: str) -> Any:
     """The value of an override such as `0.1`, `[1, 2]`, `true`, `text`; ConfigError naming `origin` otherwise."""
-    return _parse(text, origin)[0]
+    try:
+        return _parse(text, "")[0]
+    except ConfigError as error:
+        problem = re.sub(r"^:(\d+)?:? ", "", str(error))
+        raise ConfigError(f"{origin}: the value is not readable as YAML: {problem}") from error
 
 
 def dump_yaml(values: dict[str, Any]) -> str:

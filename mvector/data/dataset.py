@@ -29,6 +29,10 @@ class CropSettings:
     sample_rate_hz: int = 16000
     target_db: float | None = None
 
+    @property
+    def samples(self) -> int:
+        return round(self.duration_s * self.sample_rate_hz)
+
 
 @dataclass
 class Augmentation:
@@ -129,8 +133,10 @@ class TrainingDataset(Dataset[Example]):
         end_s = audio_info(path).duration_s if np.isnan(self.ends[index]) else float(self.ends[index])
         duration_s = end_s - start_s
         if duration_s < self.crop.min_duration_s:
-            raise TooShortError(f"{path} lasts {duration_s:.2f} s, less than min_duration {self.crop.min_duration_s} s.")
-        wanted = round(self.crop.duration_s * rate)
+            raise TooShortError(
+                f"{path} lasts {duration_s:.2f} s, less than min_duration {self.crop.min_duration_s} s."
+            )
+        wanted = self.crop.samples
         source_s = self.crop.duration_s * speed
         slack_s = duration_s - source_s
         if slack_s > 0:

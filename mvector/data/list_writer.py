@@ -1,10 +1,11 @@
 """Writing data lists, trial lists and enrollment maps: UTF-8, tabs, forward slashes, and whole or not at all."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mvector.data.lists import Utterance, read_lines, resolve_paths
+from mvector.data.trials import read_enroll_map
 from mvector.errors import DataListError
 
 
@@ -51,32 +52,40 @@ def rewrite_enroll_map(source: Path, target: Path, rename: Mapping[str, str | No
 
     Returns the names that have no recording left and are not in the copy.
     """
-    rows = [(name, members) for _, line in read_lines(source) for name, *members in [line.split("\t")]]
-    kept = {name: _renamed(members, source, rename) for name, members in rows}
-    write_enroll_map(target, {name: members for name, members in kept.items() if members})
-    return {name for name, members in kept.items() if not members}
+    kept = {name: _renamed(paths, rename) for name, paths in read_enroll_map(source).items()}
+    members = {name: [path for path in paths if path is not None] for name, paths in kept.items()}
+    write_enroll_map(target, {name: paths for name, paths in members.items() if paths})
+    return {name for name, paths in members.items() if not paths}
 
 
-def rewrite_trials(source: Path, target: Path, rename: Mapping[str, str | None], gone: Iterable[str] = ()) -> int:
-    """Copy a trial list with recordings renamed; trials of a recording that `rename` maps to None, or of an enrollment
-    in `gone`, are left out. Returns the number of trials in the copy."""
-    lost = set(gone)
+def rewrite_trials(
+    source: Path, target: Path, rename: Mapping[str, str | None], by_name: bool = False, gone: Iterable[str] = ()
+) -> int:
+    """Copy a trial list with recordings renamed; those that `rename` maps to None take their trials with them.
+
+    `by_name`: enrollments of the Kaldi form are names of a map; the trials of those in `gone` are left out. Paths that
+    start from the list's folder start from the working directory in the copy. Returns the number of its trials.
+    """
     rows = [line.split("\t") if line.count("\t") == 2 else line.split() for _, line in read_lines(source)]
-    names = sorted({name for row in rows for name in row})
-    new: dict[str, str | None] = {}
-    for name, resolved in zip(names, resolve_paths(names, source), strict=True):
-        new[name] = None if name in lost else rename.get(_key(resolved), name)
-    translated = ([new[name] for name in row] for row in rows)
-    return write_lines(target, ([name for name in row if name] for row in translated if None not in row))
+    # As `read_trials` tells them apart: '1|0 enroll test' or 'enroll test target|nontarget|1|0'.
+    kaldi = rows[0][2] in ("target", "nontarget") or rows[0][0] not in ("0", "1")
+    columns = ([1] if by_name else [0, 1]) if kaldi else [1, 2]
+    names = list(dict.fromkeys(row[column] for row in rows for column in columns))
+    new = dict(zip(names, _renamed(resolve_paths(names, source), rename), strict=True))
+    lost = {name for name, path in new.items() if path is None}
+    gone = set(gone)
+
+    def copy() -> Iterator[list[str]]:
+        for row in rows:
+            if lost.isdisjoint(row[column] for column in columns) and not (by_name and row[0] in gone):
+                yield [new[field] or field if column in columns else field for column, field in enumerate(row)]
+
+    return write_lines(target, copy())
 
 
-def _renamed(members: Sequence[str], source: Path, rename: Mapping[str, str | None]) -> list[str]:
-    new = [rename.get(_key(path), name) for name, path in zip(members, resolve_paths(members, source), strict=True)]
-    return [name for name in new if name is not None]
-
-
-def _key(path: str) -> str:
-    return path.replace(os.sep, "/")
+def _renamed(paths: Sequence[str], rename: Mapping[str, str | None]) -> list[str | None]:
+    slashed = [path.replace(os.sep, "/") for path in paths]
+    return [rename.get(path, path) for path in slashed]
 
 
 def _row(utterance: Utterance) -> list[str]:

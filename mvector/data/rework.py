@@ -1,6 +1,5 @@
 """Checking, dropping from and converting lists that exist: `create_data.py --check --drop --convert`."""
 
-import logging
 import os
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,8 +13,6 @@ from mvector.data.lists import Utterance, read_data_list
 from mvector.data.prepare import ENROLL_MAP_FILE, LIST_FILES, TRIAL_FILES
 from mvector.data.trials import is_trial_list
 from mvector.errors import DataListError
-
-logger = logging.getLogger("mvector")
 
 REPORT_FILE = "report.csv"
 CONVERT_REPORT_FILE = "convert_report.csv"
@@ -128,4 +125,4 @@ def _write(files: ListFiles, lists: dict[str, list[Utterance]], rename: dict[str
         write_data_list(output / name, utterances)
     gone = rewrite_enroll_map(files.enroll_map, output / files.enroll_map.name, rename) if files.enroll_map else set()
     for path in files.trials:
-        rewrite_trials(path, output / path.name, rename, gone)
+        rewrite_trials(path, output / path.name, rename, files.enroll_map is not None, gone)

@@ -55,8 +55,7 @@ class EpochBatches(Sampler[list[Draw]]):
         for batch in range(self.first_batch, len(self)):
             chosen = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             yield [
-                Draw(self.epoch, u, r)
-                for u, r in zip(utterance[chosen].tolist(), repeat[chosen].tolist(), strict=True)
+                Draw(self.epoch, u, r) for u, r in zip(utterance[chosen].tolist(), repeat[chosen].tolist(), strict=True)
             ]
 
 

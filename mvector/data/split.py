@@ -90,5 +90,7 @@ def without_speakers(recordings: Sequence[Recording], *others: Sequence[Recordin
 
 def _number(asked: int | float | None, total: int) -> int:
     if asked is None:
+        if total == 0:
+            return 0  # an evaluation corpus, all of whose speakers are test speakers
         return min(DEFAULT_MOST, max(DEFAULT_LEAST, round(total * DEFAULT_SHARE)))
     return round(total * asked) if 0 < asked < 1 else int(asked)

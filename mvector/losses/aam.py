@@ -23,9 +23,7 @@ class AAMLoss(nn.Module):
     `easy_margin` the margin applies for θ < π/2 only, and cos θ elsewhere.
     """
 
-    def __init__(
-        self, margin: float = 0.2, scale: float = 32, easy_margin: bool = False, label_smoothing: float = 0.0
-    ):
+    def __init__(self, margin: float = 0.2, scale: float = 32, easy_margin: bool = False, label_smoothing: float = 0.0):
         super().__init__()
         self.scale = scale
         self.easy_margin = easy_margin

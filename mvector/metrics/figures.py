@@ -32,8 +32,8 @@ def new_figure(title: str, size_inch: tuple[float, float], rows: int | None = No
 
 def save_figure(figure: Any, path: str | Path) -> None:
     """Write the figure (the extension of `path` says the format), making the folder if need be."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
     except (OSError, ValueError) as error:
         raise MVectorError(f"{path}: the picture cannot be written ({error}).") from error

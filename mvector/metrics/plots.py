@@ -3,6 +3,7 @@
 import math
 import statistics
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,11 +19,31 @@ from mvector.metrics.figures import (
 )
 from mvector.metrics.training_curves import save_training_curves
 
-__all__ = ["save_det", "save_roc", "save_score_histogram", "save_training_curves"]
+__all__ = ["save_det", "save_evaluation_plots", "save_roc", "save_score_histogram", "save_training_curves"]
 
 DET_TICKS_PERCENT = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 90, 95, 98, 99)
 # A picture of 800 pixels shows no more points than this; drawing millions takes minutes.
 MOST_POINTS = 4000
+
+
+class ScoredTrials(Protocol):
+    """What is read of a `mvector.scoring.TrialScores` (see there)."""
+
+    @property
+    def scores(self) -> NDArray[Any]: ...
+    @property
+    def labels(self) -> NDArray[Any]: ...
+    @property
+    def counts(self) -> NDArray[Any] | None: ...
+
+
+def save_evaluation_plots(folder: str | Path, scored: ScoredTrials) -> list[Path]:
+    """Write det.png, roc.png and scores.png into `folder` (made if need be); returns their paths."""
+    det, roc, histogram = (Path(folder) / name for name in ("det.png", "roc.png", "scores.png"))
+    save_det(det, scored.scores, scored.labels, scored.counts)
+    save_roc(roc, scored.scores, scored.labels, scored.counts)
+    save_score_histogram(histogram, scored.scores, scored.labels, scored.counts)
+    return [det, roc, histogram]
 
 
 def save_det(

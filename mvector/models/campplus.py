@@ -21,18 +21,18 @@ def norm_relu(channels: int) -> nn.Sequential:
     return nn.Sequential(OrderedDict(batchnorm=FrameNorm(channels), relu=nn.ReLU()))
 
 
-def segment_means(x: Tensor, length: int) -> Tensor:
-    """Means of [B, F, C] over successive segments of `length` frames: [B, ceil(F / length), C].
+def segment_means(x: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Means of [B, F, C] over successive segments of `length` frames, and the segment of each frame.
 
-    The last segment's mean is over the frames that it has. Written without ``avg_pool1d(ceil_mode=True)``, which
-    exported models compute differently.
+    Returns [B, N, C] and int64 [F]; the mean of the last segment is over the frames that it has. A product with a
+    matrix of zeros and ones instead of ``avg_pool1d(ceil_mode=True)``, which exported models compute differently;
+    N is one more than needed, because an export would fix a size that can be 1 and is broadcast.
     """
     frames = x.shape[1]
-    segments = (frames + length - 1) // length
-    padded = functional.pad(x, (0, 0, 0, segments * length - frames))
-    sums = padded.unflatten(1, (segments, length)).sum(2)
-    valid = (frames - length * torch.arange(segments, device=x.device)).clamp(max=length)  # frames of each segment
-    return sums / valid.to(x.dtype).unsqueeze(1)
+    segment_of_frame = torch.arange(frames, device=x.device) // length
+    segments = torch.arange((frames + length - 1) // length + 1, device=x.device)
+    members = (segments.unsqueeze(1) == segment_of_frame).to(x.dtype)  # [N, F]
+    return (members @ x) / members.sum(1, keepdim=True).clamp_min(1), segment_of_frame
 
 
 class ContextMaskedLayer(nn.Module):
@@ -51,10 +51,10 @@ class ContextMaskedLayer(nn.Module):
         self.linear2 = FrameConv(in_channels // 2, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        context = x.mean(1, keepdim=True) + segment_means(x, SEGMENT_FRAMES)  # [B, segments, C_in]
-        gates = self.linear2(self.linear1(context).relu()).sigmoid()  # [B, segments, C_out]
-        gates = gates.repeat_interleave(SEGMENT_FRAMES, dim=1)[:, : x.shape[1]]
-        return self.linear_local(x) * gates
+        means, segment_of_frame = segment_means(x, SEGMENT_FRAMES)
+        context = x.mean(1, keepdim=True) + means  # [B, N, C_in]
+        gates = self.linear2(self.linear1(context).relu()).sigmoid()  # [B, N, C_out]
+        return self.linear_local(x) * gates[:, segment_of_frame]
 
 
 class DenseLayer(nn.Module):

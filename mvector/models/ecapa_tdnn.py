@@ -102,9 +102,7 @@ class EcapaTdnn(nn.Module):
         self.blocks = nn.ModuleList([TDNNBlock(input_size, channels[0], kernel_sizes[0], dilations[0])])
         for i in range(1, len(channels) - 1):
             self.blocks.append(
-                SERes2NetBlock(
-                    channels[i - 1], channels[i], res2net_scale, se_channels, kernel_sizes[i], dilations[i]
-                )
+                SERes2NetBlock(channels[i - 1], channels[i], res2net_scale, se_channels, kernel_sizes[i], dilations[i])
             )
         self.mfa = TDNNBlock(sum(channels[1:-1]), channels[-1], kernel_sizes[-1], dilations[-1])
 

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from mvector.errors import MVectorError
 from mvector.scoring.cosine import length_normalize
 
-# Up to so many all-against-all scores are kept one by one (about 30 bytes each while the error rates are computed).
-EXACT_SCORES = 20_000_000
+# Up to so many all-against-all scores are kept one by one (80 bytes each while the error rates are computed).
+EXACT_SCORES = 10_000_000
 # Beyond that they are counted in bins of this width. A cosine moves by at most half of it, which is about what float32
 # embeddings leave uncertain; thresholds are right to the same half, and rates but for trials that close to them.
 BIN_WIDTH = 1e-6

@@ -1,11 +1,17 @@
 """The state of a training run on disk: tensors and plain numbers only, readable with weights_only=True."""
 
+import logging
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mvector.config import Config, load_config
 from mvector.errors import ModelError
+from mvector.model_directory import CONFIG, recover
+
+logger = logging.getLogger("mvector")
 
 STATE = "training_state.pt"
 FORMAT = 1
@@ -31,3 +37,29 @@ def load_state(folder: Path) -> dict[str, Any]:
     if state.get("format") != FORMAT:
         raise ModelError(f"{path} has format {state.get('format')}; this version reads format {FORMAT}")
     return state
+
+
+def find_run(run_folder: Path, config: Config, resume_model: Path | None = None) -> Path | None:
+    """The folder to go on from: `resume_model`, or an unfinished run of the same configuration in `run_folder`.
+
+    None means a new run; an earlier one in `run_folder` (finished, or of another configuration) is then kept under
+    the name `run_folder`.previous-N, never overwritten. Raises ModelError when `resume_model` cannot be gone on from.
+    """
+    if resume_model is not None:
+        recover(resume_model)
+        load_state(resume_model)
+        return resume_model
+    last = run_folder / "last_model"
+    recover(last)
+    if not (last / STATE).is_file():
+        return None
+    same = load_config(last / CONFIG).to_yaml() == config.to_yaml()
+    if same and load_state(last)["epoch"] < config.train_conf.max_epoch:
+        logger.info("an unfinished run of this configuration is in %s", last)
+        return last
+    number = 1
+    while (aside := run_folder.with_name(f"{run_folder.name}.previous-{number}")).exists():
+        number += 1
+    os.replace(run_folder, aside)
+    logger.info("the earlier run in %s is kept as %s", run_folder, aside)
+    return None

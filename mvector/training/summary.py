@@ -32,9 +32,7 @@ def layer_summary(network: nn.Module, example: Tensor, depth: int = 2) -> str:
     ]
     rows.insert(0, ("layer", "kind", "output", "parameters"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [
-        f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}".rstrip() for a, b, c, d in rows
-    ]
+    lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}".rstrip() for a, b, c, d in rows]
     total = f"{type(network).__name__}: {count_parameters(network):,} parameters, input {list(example.shape)}"
     return "\n".join([*lines, total])
 

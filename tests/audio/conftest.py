@@ -37,7 +37,10 @@ def encode_with_pyav(samples: np.ndarray, sample_rate_hz: int, container: str, c
         frame = av.AudioFrame.from_ndarray((samples[None] * 32767).astype(np.int16), format="s16", layout="mono")
         frame.sample_rate, frame.pts = sample_rate_hz, 0
         resampler = av.AudioResampler(
-            format=stream.format.name, layout="mono", rate=sample_rate_hz, frame_size=stream.codec_context.frame_size or 1024
+            format=stream.format.name,
+            layout="mono",
+            rate=sample_rate_hz,
+            frame_size=stream.codec_context.frame_size or 1024,
         )
         for piece in [*resampler.resample(frame), *resampler.resample(None)]:
             output.mux(stream.encode(piece))

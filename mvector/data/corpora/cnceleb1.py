@@ -1,11 +1,14 @@
 """CN-Celeb 1: Chinese celebrities in eleven genres; the usual Chinese evaluation set."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from mvector.data.corpora.base import Corpus, OfficialTrials, Recording, read_table, sound_files
 from mvector.registry import CORPORA
+
+logger = logging.getLogger("mvector")
 
 
 @CORPORA.register("cnceleb1")
@@ -24,7 +27,14 @@ class CNCeleb1(Corpus):
     trial_lists: ClassVar = {"official": "eval/lists/trials.lst"}
 
     def utterances(self, root: Path) -> Iterator[Recording]:
-        for speaker, *_ in read_table(root / "dev/dev.lst"):
+        speakers = [row[0] for row in read_table(root / "dev/dev.lst")]
+        missing = [speaker for speaker in speakers if not (root / "data" / speaker).is_dir()]
+        if missing:
+            logger.warning(
+                f"{root / 'data' / missing[0]} is missing, and {len(missing)} of the {len(speakers)} speakers in "
+                "dev/dev.lst altogether; unpack the archive again to train on all of them"
+            )
+        for speaker in speakers:
             for path in sound_files(root / "data" / speaker):
                 yield Recording(path, speaker, None, "train")
         for model, paths in self._enrollment(root).items():

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
+from mvector.data.corpora.base import Corpus, Recording
 from mvector.data.synthetic_speakers import (
     SAMPLE_RATE_HZ,
     UTTERANCES_PER_SPEAKER,
@@ -44,6 +46,22 @@ corpus.json       version, seed, counts; its presence says that the corpus is co
 
 The folder can be deleted at any time: the quickstart makes it again.
 """
+
+
+@CORPORA.register("demo")
+class Demo(Corpus):
+    """Synthetic voices (eSpeak NG), made on this machine at the first use: 126 speakers to train on, 14 + 14 to test."""
+
+    homepage = "https://github.com/espeak-ng/espeak-ng"
+    layout = "dataset/demo/SPEAKER/NN.wav, made by python create_data.py --corpus demo"
+    folder_names = ("demo",)
+    required = (_MARKER, "train_list.txt")
+
+    def utterances(self, root: Path) -> Iterator[Recording]:
+        for subset, speakers in demo_speakers().items():
+            for speaker in speakers:
+                for n in range(UTTERANCES_PER_SPEAKER):
+                    yield Recording(root / _recording(speaker, n), speaker.name, split=subset)
 
 
 def ensure_demo_corpus(root: str | Path = "dataset/demo", seed: int = 0) -> Path:

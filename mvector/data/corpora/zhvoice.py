@@ -32,9 +32,9 @@ class Zhvoice(Corpus):
         info = root / "text/infodata.json"
         if not info.is_file():
             for part in _parts(root):
-                for speaker in subfolders(part):
-                    label = f"{part.name}-{speaker.name}"
-                    yield from (Recording(path, label) for path in sound_files(speaker))
+                for folder in subfolders(part):
+                    label = f"{part.name}-{folder.name}"
+                    yield from (Recording(path, label) for path in sound_files(folder))
             return
         with open(info, encoding="utf-8") as file:
             for number, line in enumerate(file, 1):

@@ -1,0 +1,79 @@
+"""`train.py`, `mvector train`: train a model and say what to do next."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mvector.cli import add_device_arguments, add_set_argument, boolean, translate
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=translate("Train a speaker recognition model."))
+    parser.add_argument("--configs", default="configs/quickstart.yml", help=translate("configuration file"))
+    parser.add_argument("--data_augment_configs", default=None, help=translate("augmentation file"))
+    parser.add_argument("--save_model_path", default="models/", help=translate("folder for models"))
+    parser.add_argument("--log_dir", default="log/", help=translate("folder for logs and curves"))
+    parser.add_argument("--resume_model", default=None, help=translate("last_model folder to go on from"))
+    parser.add_argument("--pretrained_model", default=None, help=translate("model directory to start from"))
+    parser.add_argument("--do_eval", type=boolean, default=True, help=translate("evaluate while training"))
+    add_device_arguments(parser)
+    add_set_argument(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = build_parser().parse_args(argv)
+    from mvector.trainer import Interrupted, MVectorTrainer
+
+    trainer = MVectorTrainer(
+        arguments.configs,
+        use_gpu=arguments.use_gpu,
+        data_augment_configs=arguments.data_augment_configs,
+        overwrites=arguments.overrides,
+        device=arguments.device,
+    )
+    try:
+        metrics = trainer.train(
+            save_model_path=arguments.save_model_path,
+            log_dir=arguments.log_dir,
+            resume_model=arguments.resume_model,
+            pretrained_model=arguments.pretrained_model,
+            do_eval=arguments.do_eval,
+        )
+    except Interrupted as stop:
+        print(translate("Training stopped; everything is saved in {folder}.").format(folder=stop.folder))
+        print(translate("Go on with:"))
+        print(f"  python train.py --configs {arguments.configs} --resume_model {stop.folder}")
+        sys.exit(130)
+    best = trainer.folder / "best_model"
+    if "eer" in metrics:
+        print(
+            translate("Best model: epoch {epoch}, EER {eer:.2f} %, threshold {threshold:.4f}, in {folder}").format(
+                epoch=metrics["epoch"], eer=100 * metrics["eer"], threshold=metrics["threshold"], folder=best
+            )
+        )
+    else:
+        print(translate("Model saved in {folder}; it was not evaluated and has no threshold.").format(folder=best))
+    if "synthetic" in metrics:
+        print(translate(metrics["synthetic"]))
+    print(translate("What to try next:"))
+    for command in next_commands(trainer, best):
+        print(f"  {command}")
+
+
+def next_commands(trainer: object, best: Path) -> list[str]:
+    """Commands that work as printed: test, compare two recordings of the development trials, look at the curves."""
+    trials, config = trainer.dev_trials, trainer.config  # type: ignore[attr-defined]
+    commands = []
+    if config.dataset_conf.trials_list or config.dataset_conf.enroll_list:
+        commands.append(f"python eval.py --model_path {best} --save_image_path output/")
+    if trials is not None and len(trials.utterances) > 1:
+        first, second = (utterance.path for utterance in trials.utterances[:2])
+        if trials.labels is not None and trials.labels.any():
+            row = int(trials.labels.argmax())
+            first = trials.utterances[trials.enroll_rows[trials.enroll[row]][0]].path
+            second = trials.utterances[trials.test_rows[trials.test[row]]].path
+        commands.append(f"python infer_contrast.py --model_path {best} --audio_path1 {first} --audio_path2 {second}")
+    commands.append(f"visualdl --logdir {trainer.log_folder.parent}")  # type: ignore[attr-defined]
+    return commands

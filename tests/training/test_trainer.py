@@ -1,0 +1,221 @@
+"""The training run: what it writes, what it learns, and what it does about a user's mistakes."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from mvector.config import load_config
+from mvector.data.lists import read_data_list
+from mvector.errors import ConfigError, DataListError, ModelError, MVectorError
+from mvector.evaluation import evaluate_trials
+from mvector.data.trials import load_trials
+from mvector.model_directory import load_model
+from mvector.trainer import MVectorTrainer
+from mvector.training.tracking import read_records
+
+
+def train(settings: dict, folder: Path, **arguments) -> tuple[MVectorTrainer, dict]:
+    trainer = MVectorTrainer(load_config(settings), device="cpu")
+    metrics = trainer.train(save_model_path=folder / "models", log_dir=folder / "log", **arguments)
+    return trainer, metrics
+
+
+def test_a_run_writes_what_is_promised(settings, tmp_path):
+    _, metrics = train(settings, tmp_path)
+    models, log = tmp_path / "models" / "EcapaTdnn_Fbank", tmp_path / "log" / "EcapaTdnn_Fbank"
+    for name in ("best_model", "last_model"):
+        for file in ("model.safetensors", "config.yml", "metrics.json", "speakers.txt", "classifier.safetensors"):
+            assert (models / name / file).stat().st_size > 0, f"{name}/{file}"
+    assert (models / "last_model" / "training_state.pt").is_file()
+    assert not (models / "best_model" / "training_state.pt").exists()
+    stored = json.loads((models / "best_model" / "metrics.json").read_text(encoding="utf-8"))
+    assert stored == json.loads(json.dumps(metrics))
+    # Independent count: 4 speakers × 4 utterances give 4 · 6 target pairs of 16 · 15 / 2.
+    assert stored["development"]["target_trials"] == 24
+    assert stored["development"]["non_target_trials"] == 96
+    assert 0 <= stored["eer"] <= 1
+    assert "synthetic" not in stored
+    speakers = (models / "best_model" / "speakers.txt").read_text(encoding="utf-8").splitlines()
+    assert speakers == [f"train-{n}" for n in range(6)]
+    records = read_records(log / "metrics.jsonl")
+    assert [r["epoch"] for r in records if "eer" in r] == [1, 2, 3]
+    assert {"loss", "accuracy", "learning_rate", "margin", "utterances_per_s"} <= records[0].keys()
+    assert (log / "curves.png").read_bytes().startswith(b"\x89PNG")
+    text = (log / "train.log").read_text(encoding="utf-8")
+    assert "parameters" in text
+    assert "train_conf.max_epoch=3" in text
+    assert "EER" in text
+    state = torch.load(models / "last_model" / "training_state.pt", weights_only=True)
+    assert state["epoch"] == 3
+
+
+def test_the_stored_model_gives_the_stored_figures(settings, tmp_path):
+    _, metrics = train(settings, tmp_path)
+    model = load_model(tmp_path / "models" / "EcapaTdnn_Fbank" / "best_model")
+    trials = load_trials(trials_list=settings["dataset_conf"]["dev_trials_list"])
+    result, _ = evaluate_trials(model.embedder, model.config, trials)
+    assert result.eer == pytest.approx(metrics["eer"], abs=1e-12)
+    assert result.threshold == pytest.approx(metrics["threshold"], abs=1e-6)
+    assert model.threshold == metrics["threshold"]
+
+
+def test_it_learns_and_does_not_learn_from_shuffled_labels(settings, tmp_path):
+    settings["train_conf"]["max_epoch"] = 10
+    settings["augmentation"] = None
+    trainer, _ = train(settings, tmp_path)
+    records = read_records(trainer.log_folder / "metrics.jsonl")
+    accuracy = [record["accuracy"] for record in records if "accuracy" in record]
+    assert accuracy[-1] > 0.9
+    rows = read_data_list(settings["dataset_conf"]["train_list"])
+    speakers = [row.speaker for row in rows]
+    np.random.default_rng(3).shuffle(speakers)
+    shuffled = tmp_path / "shuffled.txt"
+    shuffled.write_text("".join(f"{r.path}\t{s}\n" for r, s in zip(rows, speakers, strict=True)), encoding="utf-8")
+    settings["dataset_conf"]["train_list"] = shuffled.as_posix()
+    settings["train_conf"]["max_epoch"] = 4
+    trainer, _ = train(settings, tmp_path / "shuffled")
+    records = read_records(trainer.log_folder / "metrics.jsonl")
+    assert [record["accuracy"] for record in records if "accuracy" in record][-1] < 0.6
+
+
+def test_broken_recordings_are_skipped_counted_and_named(settings, tmp_path, corpus):
+    lines = Path(corpus["train"]).read_text(encoding="utf-8").splitlines()
+    broken, silent, short = tmp_path / "broken.wav", tmp_path / "静音.wav", tmp_path / "short.wav"
+    broken.write_bytes(b"this is no sound")
+    soundfile.write(silent, np.zeros(16000, np.float32), 16000)
+    soundfile.write(short, 0.1 * np.ones(800, np.float32), 16000)
+    bad = [broken, silent, short, tmp_path / "missing.wav"]
+    listing = tmp_path / "list.txt"
+    listing.write_text("\n".join(lines + [f"{path.as_posix()}\ttrain-0" for path in bad]) + "\n", encoding="utf-8")
+    settings["dataset_conf"]["train_list"] = listing.as_posix()
+    settings["dataset_conf"]["sampler"] = {"batch_size": 8}  # 40 utterances: every one is drawn in each epoch
+    trainer, _ = train(settings, tmp_path)
+    assert set(trainer.skipped) == {path.as_posix() for path in bad}
+    report = (trainer.folder / "skipped.tsv").read_text(encoding="utf-8")
+    assert "静音" in report
+    assert "silent" in report
+
+
+def test_without_a_development_list_the_test_list_serves_and_the_model_says_so(settings, tmp_path, caplog):
+    del settings["dataset_conf"]["dev_trials_list"]
+    caplog.set_level(logging.WARNING, "mvector")
+    _, metrics = train(settings, tmp_path)
+    assert metrics["development"]["is_the_configured_test_list"] is True
+    assert sum("no development list" in message for message in caplog.messages) == 1
+
+
+def test_without_any_list_the_last_epoch_is_the_model(settings, tmp_path):
+    del settings["dataset_conf"]["dev_trials_list"], settings["dataset_conf"]["trials_list"]
+    _, metrics = train(settings, tmp_path)
+    assert "threshold" not in metrics
+    model = load_model(tmp_path / "models" / "EcapaTdnn_Fbank" / "best_model")
+    assert model.threshold is None
+    assert model.metrics["epoch"] == 3
+
+
+def test_a_finished_run_is_kept_when_a_new_one_starts(settings, tmp_path):
+    settings["train_conf"]["max_epoch"] = 1
+    train(settings, tmp_path)
+    weights = (tmp_path / "models" / "EcapaTdnn_Fbank" / "best_model" / "model.safetensors").read_bytes()
+    settings["train_conf"]["seed"] = 8
+    train(settings, tmp_path)
+    kept = tmp_path / "models" / "EcapaTdnn_Fbank.previous-1" / "best_model" / "model.safetensors"
+    assert kept.read_bytes() == weights
+
+
+def test_fine_tuning_matches_speakers_by_name(settings, tmp_path):
+    train(settings, tmp_path)
+    base = tmp_path / "models" / "EcapaTdnn_Fbank" / "best_model"
+    rows = read_data_list(settings["dataset_conf"]["train_list"])
+    kept = [row for row in rows if row.speaker != "train-0"]  # every class number moves by one
+    renamed = tmp_path / "new.txt"
+    lines = [f"{row.path}\t{row.speaker}\n" for row in kept] + [f"{row.path}\tzz-new\n" for row in rows[:6]]
+    renamed.write_text("".join(lines), encoding="utf-8")
+    settings["dataset_conf"]["train_list"] = renamed.as_posix()
+    settings["optimizer_conf"] = {"optimizer": "SGD", "optimizer_args": {"lr": 1e-12}, "scheduler": "StepLR",
+                                  "scheduler_args": {"step_size": 1}}  # fmt: skip
+    settings["train_conf"]["max_epoch"] = 1
+    trainer, _ = train(settings, tmp_path / "tuned", pretrained_model=base)
+    from safetensors.torch import load_file
+
+    old = load_file(base / "classifier.safetensors")["weight"]
+    new = trainer.classifier.state_dict()["weight"]
+    assert trainer.speakers == [*(f"train-{n}" for n in range(1, 6)), "zz-new"]
+    torch.testing.assert_close(new[:5], old[1:6], atol=1e-6, rtol=0)
+    assert not torch.allclose(new[5], old[0], atol=1e-3)
+
+
+def test_pretrained_weights_of_another_shape_are_refused(settings, tmp_path):
+    settings["train_conf"]["max_epoch"] = 1
+    train(settings, tmp_path)
+    settings["model_conf"]["model_args"]["embd_dim"] = 20
+    with pytest.raises(ModelError, match="shape"):
+        train(settings, tmp_path / "other", pretrained_model=tmp_path / "models" / "EcapaTdnn_Fbank" / "best_model")
+
+
+def test_bfloat16_autocast_trains_and_stores_float32(settings, tmp_path):
+    settings["train_conf"] |= {"enable_amp": True, "max_epoch": 1}
+    trainer, _ = train(settings, tmp_path)
+    assert all(value.dtype != torch.bfloat16 for value in trainer.embedder.state_dict().values())
+
+
+def test_cross_entropy_with_a_linear_classifier_and_torch_schedulers(settings, tmp_path):
+    settings["loss_conf"] = {"loss": "CELoss"}
+    settings["model_conf"]["classifier"] = {"classifier_type": "Linear"}
+    settings["optimizer_conf"] = {"optimizer": "SGD", "optimizer_args": {"lr": 0.1, "momentum": 0.9},
+                                  "scheduler": "ReduceLROnPlateau"}  # fmt: skip
+    trainer, _ = train(settings, tmp_path)
+    assert isinstance(trainer.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+    settings["optimizer_conf"] |= {"scheduler": "OneCycleLR", "scheduler_args": {"max_lr": 0.1}}
+    trainer, _ = train(settings, tmp_path / "cycle")
+    assert trainer.scheduler.total_steps == 18
+
+
+def test_pk_batches(settings, tmp_path):
+    settings["dataset_conf"] |= {"is_use_pksampler": True, "sample_per_id": 3}
+    trainer, _ = train(settings, tmp_path)
+    batch = next(iter(trainer.batches))
+    labels = trainer.dataset.labels[[draw.utterance for draw in batch]]
+    assert sorted(np.bincount(labels, minlength=6).tolist()) == [0, 0, 0, 0, 3, 3]
+
+
+def test_mistakes_get_a_sentence(settings, tmp_path):
+    with pytest.raises(ConfigError, match="use_gpu is True") if not torch.cuda.is_available() else _nothing():
+        MVectorTrainer(load_config(settings), use_gpu=True)
+    settings["dataset_conf"]["sampler"]["batch_size"] = 1000
+    with pytest.raises(DataListError, match="fewer than one batch"):
+        train(settings, tmp_path)
+    settings["dataset_conf"]["sampler"]["batch_size"] = 6
+    settings["dataset_conf"]["train_list"] = None
+    with pytest.raises(ConfigError, match="train_list is not set"):
+        train(settings, tmp_path)
+
+
+def _nothing():
+    import contextlib
+
+    return contextlib.nullcontext()
+
+
+def test_a_diverging_run_stops_with_advice(settings, tmp_path):
+    settings["optimizer_conf"] = {"optimizer": "SGD", "optimizer_args": {"lr": 1e30}, "scheduler": "StepLR",
+                                  "scheduler_args": {"step_size": 1}}  # fmt: skip
+    with pytest.raises(MVectorError, match="learning rate"):
+        train(settings, tmp_path)
+
+
+def test_configurations_of_the_older_package_name_their_speakers_wrongly_and_still_train(settings, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "mvector")
+    settings["model_conf"]["classifier"] = {"num_speakers": 2796, "num_blocks": 0}
+    settings["train_conf"]["max_epoch"] = 1
+    _, metrics = train(settings, tmp_path)
+    assert metrics["training_speakers"] == 6
+    assert any("says 2796, the list has 6" in message for message in caplog.messages)
+    stored = yaml.safe_load((tmp_path / "models/EcapaTdnn_Fbank/best_model/config.yml").read_text(encoding="utf-8"))
+    assert stored["model_conf"]["classifier"]["num_speakers"] == 6
