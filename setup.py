@@ -1,3 +1,1 @@
-from setuptools import setup
-
-setup()  # noqa: E702, I001  (everything stands in pyproject.toml)
+__import__("setuptools").setup()  # everything stands in pyproject.toml

@@ -18,10 +18,8 @@ def choose_device(device: str = "auto", use_gpu: bool | None = None) -> torch.de
             )
         device = "cuda" if use_gpu else "cpu"
     if device == "auto":
-        if torch.cuda.is_available():
-            device = "cuda"
-        else:
-            device = "mps" if torch.backends.mps.is_available() else "cpu"
+        mps = torch.backends.mps.is_available()
+        device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
         chosen = torch.device(device)
     except RuntimeError as error:

@@ -85,11 +85,17 @@ class Registry:
             importlib.import_module(f"{self.package}.{module.name}")
 
     def _import_dotted(self, path: str) -> type:
+        from torch import nn
+
         module_name, _, class_name = path.rpartition(".")
         try:
-            return getattr(importlib.import_module(module_name), class_name)
+            found = getattr(importlib.import_module(module_name), class_name)
         except (ImportError, AttributeError) as error:
             raise ConfigError(f"{self.kind} {path!r} cannot be imported: {error}") from error
+        # A configuration may come from a stranger: it must not be able to call whatever it names.
+        if not (isinstance(found, type) and issubclass(found, nn.Module)):
+            raise ConfigError(f"{self.kind} {path!r} is not a torch.nn.Module class")
+        return found
 
 
 FEATURES = Registry("feature", "mvector.features")

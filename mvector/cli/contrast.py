@@ -14,14 +14,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=translate("Compare two recordings: the same person or not?"))
     parser.add_argument("--audio_path1", required=True, help=translate("the first recording"))
     parser.add_argument("--audio_path2", required=True, help=translate("the second recording"))
-    parser.add_argument(
-        "--model_path", default="models/EcapaTdnn_Fbank/best_model/", help=translate("model directory")
-    )
+    parser.add_argument("--model_path", default="models/EcapaTdnn_Fbank/best_model/", help=translate("model directory"))
     parser.add_argument(
         "--threshold",
         type=float,
         default=None,
-        help=translate("cosine similarity above which the voices count as one (default: the one stored with the model)"),
+        help=translate(
+            "cosine similarity above which the voices count as one (default: the one stored with the model)"
+        ),
     )
     parser.add_argument(
         "--configs", default=None, help=translate("not needed: the model directory has its configuration")

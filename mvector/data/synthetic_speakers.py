@@ -23,7 +23,19 @@ _FFT_SIZE = 65536  # a power of two over the longest utterance
 # of the development and the test speakers are much alike on purpose, as people are.
 TRAIN_VARIANTS = (
     *("Alex", "Alicia", "Andrea", "AnxiousAndy", "Denis", "Diogo", "Gene", "Hugo", "Jacky", "Lee", "Marco", "Michael"),
-    *("Mike", "Mr serious", "Nguyen", "Reed", "RicishayMax", "Storm", "Tweaky", "UniRobot", "adam", "anika", "announcer"),
+    *(
+        "Mike",
+        "Mr serious",
+        "Nguyen",
+        "Reed",
+        "RicishayMax",
+        "Storm",
+        "Tweaky",
+        "UniRobot",
+        "adam",
+        "anika",
+        "announcer",
+    ),
     *("antonio", "aunty", "belinda", "boris", "david", "ed", "edward", "edward2", "f1", "f3", "f5", "gustave", "iven"),
     *("iven2", "john", "kaukovalta", "klatt", "klatt3", "klatt4", "linda", "m1", "m3", "m5", "m6", "m8", "marcelo"),
     *("max", "michel", "norbert", "pablo", "paul", "quincy", "robosoft", "robosoft4", "robosoft6", "sandro", "shelby"),
@@ -98,9 +110,7 @@ def speak(speaker: SyntheticSpeaker, count: int = UTTERANCES_PER_SPEAKER, seed: 
 
 def _plan(speaker: SyntheticSpeaker, count: int, rng: np.random.Generator) -> list[Sentence]:
     per_language = -(-count // len(speaker.languages))
-    texts = [
-        (language, text) for language in speaker.languages for text in draw_sentences(language, per_language, rng)
-    ]
+    texts = [(language, text) for language in speaker.languages for text in draw_sentences(language, per_language, rng)]
     return [
         Sentence(
             voice=f"{language}+{speaker.variant}",

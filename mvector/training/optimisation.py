@@ -54,13 +54,14 @@ def build_scheduler(
     """The schedule and whether it is stepped every batch (torch's own count epochs, or total_steps in batches)."""
     name, arguments = config.optimizer_conf.scheduler, dict(config.optimizer_conf.scheduler_args)
     if name == "WarmupCosineSchedulerLR":
-        defaults = {"min_lr": 1e-5, "max_lr": optimizer.param_groups[0]["lr"], "warmup_epoch": 5}
-        arguments = defaults | {"fix_epoch": config.train_conf.max_epoch} | arguments
+        arguments = {"fix_epoch": config.train_conf.max_epoch} | arguments
         return WarmupCosineSchedulerLR(optimizer, steps_per_epoch=steps_per_epoch, **arguments), True
     cls = getattr(torch.optim.lr_scheduler, name)
     per_batch = name in ("OneCycleLR", "CyclicLR")
     if name == "OneCycleLR" and "total_steps" not in arguments and "epochs" not in arguments:
         arguments["total_steps"] = steps_per_epoch * config.train_conf.max_epoch
+    if name == "CosineAnnealingLR":
+        arguments.setdefault("T_max", int(1.2 * config.train_conf.max_epoch))  # epochs; as in mvector 1.1
     return _construct(cls, "optimizer_conf.scheduler_args", optimizer, **arguments), per_batch
 
 

@@ -110,7 +110,9 @@ def _make(folder: Path, seed: int) -> None:
             durations_s += seconds
 
     train = [
-        f"{_recording(speaker, n)}\t{speaker.name}" for speaker in subsets["train"] for n in range(UTTERANCES_PER_SPEAKER)
+        f"{_recording(speaker, n)}\t{speaker.name}"
+        for speaker in subsets["train"]
+        for n in range(UTTERANCES_PER_SPEAKER)
     ]
     _write_lines(folder / "train_list.txt", train)
     rng = np.random.default_rng(seed)

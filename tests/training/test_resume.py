@@ -1,0 +1,216 @@
+"""A run that is stopped or killed goes on and ends with the weights that the unbroken run ends with, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from mvector.config import load_config
+from mvector.errors import ModelError
+from mvector.model_directory import recover, replace_directory
+from mvector.trainer import Interrupted, MVectorTrainer
+from mvector.training.tracking import read_records
+
+
+class StopAfter:
+    """Stands in for StopRequest: asks to stop after `steps` steps."""
+
+    def __init__(self, steps: int):
+        self.left = steps
+
+    def __enter__(self) -> "StopAfter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def asked(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+
+def run(settings: dict, folder: Path, **arguments) -> MVectorTrainer:
+    trainer = MVectorTrainer(load_config(settings), device="cpu")
+    trainer.train(save_model_path=folder / "models", log_dir=folder / "log", **arguments)
+    return trainer
+
+
+def weights(folder: Path, name: str = "last_model") -> bytes:
+    return (folder / "models" / "EcapaTdnn_Fbank" / name / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("stop_after", [1, 6, 9])  # inside the first epoch, at its end, inside the second
+def test_stopped_and_resumed_equals_unbroken(settings, tmp_path, monkeypatch, stop_after):
+    run(settings, tmp_path / "unbroken")
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(stop_after))
+    with pytest.raises(Interrupted):
+        run(settings, tmp_path / "broken")
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(10**9))
+    run(settings, tmp_path / "broken")  # no --resume_model: the unfinished run is found
+    assert weights(tmp_path / "broken") == weights(tmp_path / "unbroken")
+    assert weights(tmp_path / "broken", "best_model") == weights(tmp_path / "unbroken", "best_model")
+
+    def scalars(folder: Path) -> list[dict]:
+        records = read_records(folder / "log" / "EcapaTdnn_Fbank" / "metrics.jsonl")
+        return [{k: round(v, 5) for k, v in r.items() if k != "utterances_per_s"} for r in records]
+
+    assert scalars(tmp_path / "broken") == scalars(tmp_path / "unbroken")
+
+
+def test_the_number_of_workers_does_not_matter(settings, tmp_path):
+    run(settings, tmp_path / "none")
+    settings["dataset_conf"]["dataLoader"]["num_workers"] = 2
+    run(settings, tmp_path / "two")
+    assert weights(tmp_path / "none") == weights(tmp_path / "two")
+
+
+def test_another_seed_gives_other_weights(settings, tmp_path):
+    settings["train_conf"]["max_epoch"] = 1
+    run(settings, tmp_path / "one")
+    settings["train_conf"]["seed"] = 8
+    run(settings, tmp_path / "other")
+    assert weights(tmp_path / "one") != weights(tmp_path / "other")
+
+
+COMMAND = """
+import sys, torch
+torch.set_num_threads(1)
+from mvector.trainer import MVectorTrainer
+if __name__ == "__main__":
+    MVectorTrainer(sys.argv[1], device="cpu").train(save_model_path=sys.argv[2], log_dir=sys.argv[3])
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_resumes(settings, tmp_path):
+    settings["train_conf"] |= {"max_epoch": 12, "save_interval_minutes": 1e-4}
+    config = tmp_path / "config.yml"
+    config.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
+    script = tmp_path / "run.py"
+    script.write_text(COMMAND, encoding="utf-8")
+
+    def start(folder: Path) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, str(script), str(config), str(folder / "models"), str(folder / "log")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+    unbroken = start(tmp_path / "unbroken")
+    last = tmp_path / "broken" / "models" / "EcapaTdnn_Fbank" / "last_model"
+    kills = 0
+    for moment_s in (0.05, 0.31, 0.17):
+        process = start(tmp_path / "broken")
+        before = _state_time(last)
+        while process.poll() is None and _state_time(last) == before:
+            time.sleep(0.01)
+        time.sleep(moment_s)  # somewhere after a save: inside a step, an evaluation, or another save
+        if process.poll() is None:
+            process.kill()
+            kills += 1
+        process.wait()
+        process.stderr.close()
+    assert kills >= 2
+    final = start(tmp_path / "broken")
+    assert final.wait(300) == 0, final.stderr.read().decode()
+    assert unbroken.wait(300) == 0, unbroken.stderr.read().decode()
+    assert weights(tmp_path / "broken") == weights(tmp_path / "unbroken")
+
+
+def _state_time(folder: Path) -> float:
+    try:
+        return (folder / "training_state.pt").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    os.name == "nt", reason="Windows has no SIGINT for one child process; needs the system package pywin32"
+)
+def test_ctrl_c_saves_and_says_how_to_go_on(settings, tmp_path):
+    settings["train_conf"]["max_epoch"] = 500
+    settings["dataset_conf"]["dataLoader"]["num_workers"] = 1
+    config = tmp_path / "config.yml"
+    config.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
+    script = Path(__file__).parents[2] / "train.py"
+    command = [sys.executable, str(script), "--configs", str(config), "--save_model_path", str(tmp_path / "models"),
+               "--log_dir", str(tmp_path / "log"), "--device", "cpu"]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path, text=True,
+                               start_new_session=True, encoding="utf-8")  # fmt: skip
+    log = tmp_path / "log" / "EcapaTdnn_Fbank" / "train.log"
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and not (log.exists() and "epoch 2" in log.read_text(encoding="utf-8")):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the trainer and to its workers
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    last = tmp_path / "models" / "EcapaTdnn_Fbank" / "last_model"
+    assert f"--resume_model {last}" in output
+    assert "Traceback" not in output
+    assert (last / "training_state.pt").is_file()
+
+
+def test_resuming_what_cannot_be_resumed_is_refused(settings, tmp_path):
+    settings["train_conf"]["max_epoch"] = 1
+    run(settings, tmp_path)
+    folder = tmp_path / "models" / "EcapaTdnn_Fbank"
+    with pytest.raises(ModelError, match="pretrained_model"):
+        run(settings, tmp_path / "new", resume_model=folder / "best_model")
+    with pytest.raises(ModelError, match="no training_state"):
+        run(settings, tmp_path / "new", resume_model=tmp_path / "nowhere")
+    state = folder / "last_model" / "training_state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="cannot be read"):
+        run(settings, tmp_path / "new", resume_model=folder / "last_model")
+
+
+def test_resuming_with_other_speakers_is_refused(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(2))
+    with pytest.raises(Interrupted) as stop:
+        run(settings, tmp_path)
+    text = Path(settings["dataset_conf"]["train_list"]).read_text(encoding="utf-8")
+    changed = tmp_path / "changed.txt"
+    changed.write_text(text.replace("train-5", "somebody"), encoding="utf-8")
+    settings["dataset_conf"]["train_list"] = changed.as_posix()
+    # The recordings' folders are named after the speakers too: give them back their names.
+    changed.write_text(changed.read_text(encoding="utf-8").replace("somebody/", "train-5/"), encoding="utf-8")
+    with pytest.raises(ModelError, match="not the same"):
+        run(settings, tmp_path, resume_model=stop.value.folder)
+
+
+@pytest.mark.parametrize("cut_after", ["part", "new", "old moved"])
+def test_a_directory_is_never_half_replaced(tmp_path, monkeypatch, cut_after):
+    """Cut off after any of its renames, what is found afterwards is the old or the new folder, whole."""
+    target = tmp_path / "last_model"
+    replace_directory(target, lambda folder: (folder / "file").write_text("old", encoding="utf-8"))
+    real, calls = os.replace, []
+
+    def replace(source, destination):
+        if len(calls) == {"part": 0, "new": 1, "old moved": 2}[cut_after]:
+            raise KeyboardInterrupt
+        calls.append(source)
+        real(source, destination)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        replace_directory(target, lambda folder: (folder / "file").write_text("new", encoding="utf-8"))
+    monkeypatch.setattr(os, "replace", real)
+    recover(target)
+    expected = "old" if cut_after == "part" else "new"
+    assert (target / "file").read_text(encoding="utf-8") == expected
