@@ -35,6 +35,7 @@ from mvector.training.preparation import (
     build_batches,
     build_dataset,
     build_loader,
+    end_workers,
     read_development,
     read_training_list,
 )
@@ -113,6 +114,7 @@ class MVectorTrainer:
                 self._run(do_eval)
             finally:
                 self.tracker.close()
+                end_workers(self.loader)
         return self.best_metrics or self.last_metrics
 
     def _run(self, do_eval: bool) -> None:

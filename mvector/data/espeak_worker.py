@@ -3,13 +3,13 @@
     python -I espeak_worker.py < job.json > sound
 
 eSpeak NG keeps its state (glottal phase, flutter, echo, noise) in globals of the library that neither a new voice nor
-`espeak_Terminate` resets, so that the same sentence comes out differently after another one. One short process for
-each voice is what makes a corpus the same bytes whatever the order and the number of processes. Nothing but the standard
-library is imported, hence it starts in some 20 ms, and it never imports the program that asked for the sound.
+`espeak_Terminate` resets, so that the same sentence comes out differently after another one. One short process for each
+speaker makes a corpus of the same bytes whatever the order and the number of processes. It imports nothing but the
+standard library, so that it starts in some 20 ms, and never the program that asked for the sound.
 
 Standard input: JSON {"library": path, "data_folder": path of espeak-ng-data, "sentences": [{"voice", "text", "rate",
-"pitch", "pitch_range"}, …]}. Standard output: int32 sample rate in hertz, then for each sentence int32 number of samples and
-the int16 samples, all in the machine's byte order. Status 1 with one line on standard error when it fails.
+"pitch", "pitch_range"}, …]}. Standard output: int32 sample rate in hertz, then for each sentence int32 number of
+samples and the int16 samples, all in the machine's byte order. Status 1 with one line on standard error when it fails.
 """
 
 import ctypes

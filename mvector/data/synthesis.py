@@ -45,9 +45,10 @@ def voice_variants() -> list[str]:
 def synthesize(sentences: Sequence[Sentence]) -> tuple[list[np.ndarray], int]:
     """Speak the sentences one after the other in one new process.
 
-    Returns (waveforms, sample_rate_hz): float32 [T] in [-1, 1] for each sentence at eSpeak NG's own rate (22050 Hz). The same
-    sentences in the same order give the same samples on every call.
-    MissingPackageError without espeakng-loader; MVectorError for an unknown language or variant, or when eSpeak NG fails.
+    Returns (waveforms, sample_rate_hz): float32 [T] in [-1, 1] for each sentence, at eSpeak NG's own rate (22050 Hz).
+    The same sentences in the same order give the same samples on every call.
+    Raises MissingPackageError without espeakng-loader, MVectorError for an unknown language or variant or when
+    eSpeak NG fails.
     """
     library, data_folder = _espeak_files()
     known = set(voice_variants())

@@ -1,6 +1,6 @@
 """Short sentences in six languages, written for the quickstart's synthetic corpus.
 
-Each language has openings, middles and ends that fit together in any choice, 8³ = 512 sentences of some two to four seconds.
+Each language has openings, middles and ends that fit together in any choice: 8³ = 512 sentences of two to four seconds.
 """
 
 import numpy as np

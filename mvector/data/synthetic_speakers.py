@@ -19,35 +19,26 @@ MIN_DURATION_S, MAX_DURATION_S = 1.5, 4.0
 UTTERANCES_PER_SPEAKER = 20
 _FFT_SIZE = 65536  # a power of two over the longest utterance
 
+
+def _variants(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
 # Variants that are voices of their own: whispers, and those nearly the same as another one, are left out. Some pairs
 # of the development and the test speakers are much alike on purpose, as people are.
-TRAIN_VARIANTS = (
-    *("Alex", "Alicia", "Andrea", "AnxiousAndy", "Denis", "Diogo", "Gene", "Hugo", "Jacky", "Lee", "Marco", "Michael"),
-    *(
-        "Mike",
-        "Mr serious",
-        "Nguyen",
-        "Reed",
-        "RicishayMax",
-        "Storm",
-        "Tweaky",
-        "UniRobot",
-        "adam",
-        "anika",
-        "announcer",
-    ),
-    *("antonio", "aunty", "belinda", "boris", "david", "ed", "edward", "edward2", "f1", "f3", "f5", "gustave", "iven"),
-    *("iven2", "john", "kaukovalta", "klatt", "klatt3", "klatt4", "linda", "m1", "m3", "m5", "m6", "m8", "marcelo"),
-    *("max", "michel", "norbert", "pablo", "paul", "quincy", "robosoft", "robosoft4", "robosoft6", "sandro", "shelby"),
-    *("steph", "travis", "zac"),
+TRAIN_VARIANTS = _variants(
+    """Alex, Alicia, Andrea, AnxiousAndy, Denis, Diogo, Gene, Hugo, Jacky, Lee, Marco, Michael, Mike, Mr serious,
+    Nguyen, Reed, RicishayMax, Storm, Tweaky, UniRobot, adam, anika, announcer, antonio, aunty, belinda, boris, david,
+    ed, edward, edward2, f1, f3, f5, gustave, iven, iven2, john, kaukovalta, klatt, klatt3, klatt4, linda, m1, m3, m5,
+    m6, m8, marcelo, max, michel, norbert, pablo, paul, quincy, robosoft, robosoft4, robosoft6, sandro, shelby, steph,
+    travis, zac"""
 )
-DEV_VARIANTS = (
-    *("Andy", "Annie", "RicishayMax2", "f4", "grandpa", "iven3", "klatt2", "m2", "mike2", "miguel", "robosoft3"),
-    *("robosoft5", "steph2", "victor"),
+DEV_VARIANTS = _variants(
+    """Andy, Annie, RicishayMax2, f4, grandpa, iven3, klatt2, m2, mike2, miguel, robosoft3, robosoft5, steph2,
+    victor"""
 )
-TEST_VARIANTS = (
-    *("Mario", "benjamin", "croak", "f2", "grandma", "ian", "iven4", "klatt5", "m4", "m7", "pedro", "robert"),
-    *("robosoft7", "robosoft8"),
+TEST_VARIANTS = _variants(
+    """Mario, benjamin, croak, f2, grandma, ian, iven4, klatt5, m4, m7, pedro, robert, robosoft7, robosoft8"""
 )
 # Two training speakers share a variant, one with a longer and one with a shorter vocal tract.
 _LONG_TRACT, _SHORT_TRACT = (0.86, 0.97), (1.03, 1.16)
@@ -142,7 +133,7 @@ def _record(waveform: np.ndarray, rate_hz: int, tract_scale: float, rng: np.rand
 
 
 def _colour(waveform: np.ndarray, rng: np.random.Generator, deviation_db: float) -> np.ndarray:
-    """Pass [T] through a random smooth channel: gains at eight frequencies from 0 to 8 kHz, `deviation_db` in deviation."""
+    """Waveform [T] through a random smooth channel: normal gains of `deviation_db` at eight frequencies to 8 kHz."""
     spectrum = np.fft.rfft(waveform, _FFT_SIZE)
     gains_db = rng.normal(0, deviation_db, 8)
     gain_db = np.interp(np.linspace(0, 7, len(spectrum)), np.arange(8), gains_db)

@@ -1,6 +1,7 @@
 """The layer that tells the training speakers apart; it is dropped after training."""
 
 from collections import OrderedDict
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ class SpeakerClassifier(nn.Module):
             raise ConfigError(f"a classifier needs at least one speaker, num_speakers is {num_speakers}.")
         self.classifier_type = classifier_type
         sizes = [input_size] + [inter_dim] * num_blocks
-        self.blocks = nn.ModuleList(DenseBlock(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.blocks = nn.ModuleList(DenseBlock(a, b) for a, b in pairwise(sizes))
         if classifier_type == "Cosine":
             self.weight = nn.Parameter(torch.empty(num_speakers * K, sizes[-1]))
             nn.init.xavier_uniform_(self.weight)

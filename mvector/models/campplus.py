@@ -5,7 +5,6 @@ from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mvector.models.layers import FrameConv, FrameNorm, require_frames
 from mvector.models.pooling import VARIANCE_FLOOR, mean_and_unbiased_variance

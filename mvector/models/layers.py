@@ -6,6 +6,7 @@ stay those of ``nn.Conv1d`` and ``nn.BatchNorm1d``, so that published checkpoint
 """
 
 from collections import OrderedDict
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class FrameConv(nn.Conv1d):
         dilation: int = 1,
         stride: int = 1,
         bias: bool = True,
-        padding_mode: str = "reflect",
+        padding_mode: Literal["reflect", "zeros"] = "reflect",
     ):
         if kernel_size % 2 == 0:
             raise ConfigError(f"a convolution over frames needs an odd kernel size, found {kernel_size}.")
@@ -54,7 +55,8 @@ class FrameConv(nn.Conv1d):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        (kernel_size,), (dilation,), (stride,), padding = self.kernel_size, self.dilation, self.stride, self.padding[0]
+        (kernel_size,), (dilation,), (stride,) = self.kernel_size, self.dilation, self.stride
+        padding = dilation * (kernel_size - 1) // 2
         if kernel_size == 1 and stride == 1:
             return functional.linear(x, self.weight.squeeze(2), self.bias)
         if self.padding_mode == "reflect":

@@ -4,6 +4,8 @@ Every pooling is built with the number of channels and tells its `output_size`. 
 under autocast.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -106,6 +108,6 @@ class AttentiveStatisticsPooling(nn.Module):
 
     def _project(self, x: Tensor, context: Tensor) -> Tensor:
         """The convolution of [x, mean, deviation] without repeating the last two at every frame."""
-        conv = self.tdnn.conv.conv
+        conv = cast(FrameConv, self.tdnn.conv[0])
         for_x, for_context = conv.weight.squeeze(2).split([self.channels, 2 * self.channels], dim=1)
         return functional.linear(x, for_x) + functional.linear(context, for_context, conv.bias).unsqueeze(1)

@@ -151,6 +151,14 @@ def _leave_signals_to_trainer(_: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def end_workers(loader: DataLoader) -> None:
+    """End the loader's processes. They ignore SIGTERM, so the interpreter's own clean-up would wait for them forever
+    when an error keeps the loader's iterator alive."""
+    iterator = getattr(loader, "_iterator", None)  # private, and the only handle on persistent workers
+    if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+        iterator._shutdown_workers()
+
+
 def _durations_s(utterances: Sequence[Utterance]) -> np.ndarray:
     """Length of each utterance from its header; 0 for one that cannot be read (training counts and skips it)."""
     durations = np.zeros(len(utterances))

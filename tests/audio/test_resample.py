@@ -6,7 +6,6 @@ import pytest
 from mvector.audio import resample
 from mvector.audio.resample import StreamResampler
 
-
 RATES = [(16000, 16000), (8000, 16000), (44100, 16000), (48000, 16000), (16000, 22050)]
 
 

@@ -270,7 +270,7 @@ def test_missing_folder_names_it_and_the_download_page(name: str, tmp_path: Path
 @pytest.mark.parametrize("name", PUBLIC)
 def test_other_folder_says_what_is_missing(name: str, tmp_path: Path) -> None:
     (tmp_path / "something else").mkdir()
-    with pytest.raises(DataListError, match="missing|no recordings") as error:
+    with pytest.raises(DataListError, match=r"missing|no recordings") as error:
         corpus(name).recordings(tmp_path)
     assert corpus(name).layout in str(error.value)
 

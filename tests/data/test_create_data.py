@@ -167,7 +167,7 @@ def test_voxceleb_lists_by_name(caplog: pytest.LogCaptureFixture) -> None:
     assert "VoxCeleb1-H-cleaned uses 2 speakers of voxceleb1" in caplog.text
     with pytest.raises(DataListError, match=r"list_test_all2\.txt \(E-cleaned\) is missing"):
         main(["--corpus", "voxceleb1", "--root", "vox1", "--trial_list", "E-cleaned"])
-    with pytest.raises(DataListError, match="unknown official trial list 'H-clean'.*Did you mean 'H-cleaned'"):
+    with pytest.raises(DataListError, match=r"unknown official trial list 'H-clean'.*Did you mean 'H-cleaned'"):
         main(["--corpus", "voxceleb1", "--root", "vox1", "--trial_list", "H-clean"])
 
 

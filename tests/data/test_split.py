@@ -66,7 +66,7 @@ def test_missing_development_part_is_drawn_from_training() -> None:
 
 
 def test_test_speakers_never_stay_in_training() -> None:
-    both = recordings(20, 3, "train") + [Recording(Path("x.wav"), "s003", None, "test")]
+    both = [*recordings(20, 3, "train"), Recording(Path("x.wav"), "s003", None, "test")]
     parts = split_by_speaker(both, dev_speakers=0)
     assert "s003" not in speakers_of(parts["train"])
     assert speakers_of(parts["test"]) == {"s003"}

@@ -12,9 +12,9 @@ import yaml
 
 from mvector.config import load_config
 from mvector.data.lists import read_data_list
+from mvector.data.trials import load_trials
 from mvector.errors import ConfigError, DataListError, ModelError, MVectorError
 from mvector.evaluation import evaluate_trials
-from mvector.data.trials import load_trials
 from mvector.model_directory import load_model
 from mvector.trainer import MVectorTrainer
 from mvector.training.tracking import read_records

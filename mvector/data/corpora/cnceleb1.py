@@ -13,7 +13,7 @@ logger = logging.getLogger("mvector")
 
 @CORPORA.register("cnceleb1")
 class CNCeleb1(Corpus):
-    """CN-Celeb 1 (Fan et al., ICASSP 2020): 1,000 speakers, 130,000 recordings, 274 h, CC BY-SA 4.0 (OpenSLR 82).
+    """CN-Celeb 1 (Fan et al., ICASSP 2020): about 1,000 speakers, 130,000 recordings, 274 h, CC BY-SA 4.0 (OpenSLR 82).
 
     dev/dev.lst names the 797 speakers to train on. The other 196 are for evaluation: eval/test has 17,777 recordings,
     eval/lists/enroll.map names several recordings in data/ for each enrolled speaker (eval/enroll has them joined
@@ -45,18 +45,19 @@ class CNCeleb1(Corpus):
     def trials(self, root: str | Path, recordings: Sequence[Recording], name: str) -> OfficialTrials:
         folder = self.locate(root)
         enroll_map = self._enrollment(folder)
-        tests = {recording.path.stem: recording.path for recording in recordings if recording.split == "test"}
+        found = [recording.path for recording in recordings if recording.split == "test"]
+        tests = {path.stem: path.as_posix() for path in found}
         list_file = folder / self.trial_lists[name]
 
         def read() -> Iterator[tuple[bool, str, str]]:
             for model, test, target in read_table(list_file):
-                model, stem = _model(model), Path(test).stem
+                model, stem = _model(model), test.rpartition("/")[2].rpartition(".")[0]  # 3.5 million times
                 if model not in enroll_map or stem not in tests:
                     what = f"the enrollment {model}" if model not in enroll_map else f"the recording {test}"
                     raise self.error(f"{list_file} names {what}, which the corpus does not have")
-                yield target in ("1", "target"), model, tests[stem].as_posix()
+                yield target in ("1", "target"), model, tests[stem]
 
-        used = frozenset(path for paths in enroll_map.values() for path in paths) | frozenset(tests.values())
+        used = frozenset(path for paths in enroll_map.values() for path in paths) | frozenset(found)
         return OfficialTrials(f"CN-Celeb {name}", read(), used, enroll_map)
 
     def _enrollment(self, root: Path) -> dict[str, list[Path]]:

@@ -35,8 +35,9 @@ _README = f"""Synthetic voices for the quickstart of mvector
 
 {STATEMENT}
 
-No person was recorded. The sentences were written for this corpus and spoken by eSpeak NG (https://github.com/espeak-ng/espeak-ng,
-GPL-3.0-or-later; from the Python package espeakng-loader) on this machine; noise and channels were added by mvector.
+No person was recorded. The sentences were written for this corpus and spoken on this machine by eSpeak NG
+(https://github.com/espeak-ng/espeak-ng, GPL-3.0-or-later; from the Python package espeakng-loader); noise and channels
+were added by mvector.
 Every speaker is an eSpeak NG voice variant with a pitch, an intonation range and a vocal-tract length of its own.
 
 train_list.txt    recordings and speakers to train on
@@ -50,7 +51,10 @@ The folder can be deleted at any time: the quickstart makes it again.
 
 @CORPORA.register("demo")
 class Demo(Corpus):
-    """Synthetic voices (eSpeak NG), made on this machine at the first use: 126 speakers to train on, 14 + 14 to test."""
+    """Synthetic voices that eSpeak NG speaks on this machine: 126 speakers to train on, 14 to choose by, 14 to test.
+
+    `ensure_demo_corpus` makes the folder; this class only lists what is in it.
+    """
 
     homepage = "https://github.com/espeak-ng/espeak-ng"
     layout = "dataset/demo/SPEAKER/NN.wav, made by python create_data.py --corpus demo"
@@ -67,8 +71,8 @@ class Demo(Corpus):
 def ensure_demo_corpus(root: str | Path = "dataset/demo", seed: int = 0) -> Path:
     """The folder of the demo corpus, which is made first where it does not exist yet (half a minute on 2 cores).
 
-    It is made in a folder beside `root` and renamed when it is complete. The same seed and eSpeak NG give the same bytes.
-    MissingPackageError without espeakng-loader; DataListError when `root` exists and is something else.
+    It is made in a folder beside `root` and renamed when it is complete. The same seed and the same eSpeak NG give the
+    same bytes. Raises MissingPackageError without espeakng-loader, DataListError when `root` is something else already.
     """
     root = Path(root)
     if _is_complete(root, seed):

@@ -8,7 +8,7 @@ from mvector.registry import CORPORA
 
 @CORPORA.register("musan")
 class Musan(AugmentationCorpus):
-    """MUSAN (Snyder et al. 2015): noise 6 h, music 42 h, speech 60 h; public domain and CC BY (OpenSLR 17).
+    """MUSAN (Snyder et al. 2015): noise 6 h, music 42 h, speech 60 h; CC BY 4.0 (OpenSLR 17).
 
     The noise part is what speaker recognition mixes in; nothing is copied, the augmentation file points to it.
     """
