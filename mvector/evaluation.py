@@ -63,14 +63,19 @@ class Evaluation:
         return values
 
 
-def read_waveform(config: Config, utterance: Utterance, max_duration_s: float | None = None) -> np.ndarray:
-    """An utterance [T] as the model wants it: its first `max_duration_s` seconds, at the model's rate and level."""
+def read_waveform(
+    config: Config, utterance: Utterance, max_duration_s: float | None = None, warnings: list[str] | None = None
+) -> np.ndarray:
+    """An utterance [T] as the model wants it: its first `max_duration_s` seconds, at the model's rate and level.
+
+    `warnings` takes what is doubtful about the recording, as in `load_audio`.
+    """
     dataset = config.dataset_conf.dataset
     end_s = utterance.end_s
     if max_duration_s is not None:
         limit_s = (utterance.start_s or 0.0) + max_duration_s
         end_s = limit_s if end_s is None else min(end_s, limit_s)
-    waveform = load_audio(utterance.path, dataset.sample_rate, utterance.start_s, end_s)
+    waveform = load_audio(utterance.path, dataset.sample_rate, utterance.start_s, end_s, warnings=warnings)
     if not np.any(waveform):
         raise AudioError(f"{utterance.path} is silent (all zero).")
     return normalize_level(waveform, dataset.target_dB) if dataset.use_dB_normalization else waveform
@@ -86,11 +91,12 @@ def embed_utterances(
     """
     embeddings = np.full((len(utterances), embedder.backbone.embd_dim), np.nan, dtype=np.float32)
     failed: list[tuple[str, str]] = []
+    doubts: list[str] = []
     max_duration_s = config.dataset_conf.eval_conf.max_duration
 
     def read(index: int) -> np.ndarray | AudioError:
         try:
-            return read_waveform(config, utterances[index], max_duration_s)
+            return read_waveform(config, utterances[index], max_duration_s, doubts)
         except AudioError as error:
             return error
 
@@ -123,6 +129,8 @@ def embed_utterances(
                     [waveform for _, waveform in usable], config.dataset_conf.eval_conf.batch_size
                 )
             progress.update(len(block))
+    if doubts:
+        logger.warning("%d doubts about recordings; the first: %s", len(doubts), doubts[0])
     return embeddings, failed
 
 

@@ -54,7 +54,7 @@ class Noise:
         wanted_s = samples / self.sample_rate_hz
         slack_s = max(_duration_s(path) - wanted_s, 0.0)
         start_s = position * slack_s
-        noise = load_audio(path, self.sample_rate_hz, start_s, start_s + wanted_s + 0.01)
+        noise = load_audio(path, self.sample_rate_hz, start_s, start_s + wanted_s + 0.01, warnings=[])
         return tile(noise, samples, int(position * len(noise)) if slack_s == 0 else 0)
 
 

@@ -79,9 +79,9 @@ def _unpack(sound: bytes, sentences: Sequence[Sentence]) -> tuple[list[np.ndarra
     waveforms, position = [], 4
     for sentence in sentences:
         count = int(np.frombuffer(sound, np.int32, 1, position)[0])
-        if count == 0:
-            raise MVectorError(f"eSpeak NG made no sound of {sentence.text!r} with voice {sentence.voice!r}")
         samples = np.frombuffer(sound, np.int16, count, position + 4)
+        if not samples.any():
+            raise MVectorError(f"eSpeak NG made no sound of {sentence.text!r} with voice {sentence.voice!r}")
         waveforms.append(samples.astype(np.float32) / 32768)
         position += 4 + 2 * count
     return waveforms, sample_rate_hz
