@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ class SpeakerEmbedder(nn.Module):
     forward(waveforms [B, T]) -> embeddings [B, E]; all rows have the same length, so nothing is ever padded and an
     embedding belongs to its utterance alone. :meth:`embed` takes utterances of any lengths.
     """
+
+    backbone: Any  # a module with embd_dim and min_frames
 
     def __init__(self, featurizer: AudioFeaturizer, backbone: nn.Module):
         super().__init__()

@@ -75,5 +75,5 @@ def make_model(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def tiny_model_dir(make_model: Callable[..., Path]) -> Path:
-    """A tiny model directory: ECAPA-TDNN with random weights, 40 mel bins, 24-dimensional embeddings, threshold 0.25."""
+    """A tiny model directory: ECAPA-TDNN, random weights, 40 mel bins, 24-dimensional embeddings, threshold 0.25."""
     return make_model()

@@ -66,7 +66,9 @@ def test_predict_batch_gives_each_recording_its_own_embedding(predictor, make_vo
 
 def test_a_long_recording_is_the_mean_of_its_windows(predictor, tiny_model_dir, make_voice):
     sound = make_voice(45.0)
-    windows = [by_hand(tiny_model_dir, part) for part in (sound[: 20 * RATE], sound[20 * RATE : 40 * RATE], sound[40 * RATE :])]
+    windows = [
+        by_hand(tiny_model_dir, part) for part in (sound[: 20 * RATE], sound[20 * RATE : 40 * RATE], sound[40 * RATE :])
+    ]
     mean = np.mean(windows, axis=0)
     np.testing.assert_allclose(predictor.predict(sound), mean / np.linalg.norm(mean), atol=2e-6)
 
@@ -187,7 +189,7 @@ def test_unusable_recordings_are_named(predictor, voice, tmp_path):
         predictor.contrast(voice, text)
     with pytest.raises(AudioError, match=r"absent\.wav"):
         predictor.predict_batch([voice, tmp_path / "absent.wav"])
-    with pytest.raises(AudioError, match="recording 3 of 3.*not finite"):
+    with pytest.raises(AudioError, match=r"recording 3 of 3.*not finite"):
         predictor.predict_batch([voice, voice, np.full(RATE, np.nan, np.float32)])
     with pytest.raises(AudioError, match="not as list"):
         predictor.predict([0.0] * RATE)
@@ -200,9 +202,9 @@ def test_another_rate_is_resampled(predictor, make_voice):
 
 
 def test_arguments_that_cannot_be_used_say_so(tiny_model_dir, tmp_path):
-    with pytest.raises(ConfigError, match="threshold.*60"):
+    with pytest.raises(ConfigError, match=r"threshold.*60"):
         MVectorPredictor(model_path=tiny_model_dir, threshold=60)
-    with pytest.raises(ConfigError, match="threshold.*nan"):
+    with pytest.raises(ConfigError, match=r"threshold.*nan"):
         MVectorPredictor(model_path=tiny_model_dir, threshold=float("nan"))
     with pytest.raises(MVectorError, match="audio_db_path"):
         MVectorPredictor(model_path=tiny_model_dir, audio_db_path=tmp_path)
@@ -271,8 +273,8 @@ PEAK = """
 import resource, sys
 from mvector.predict import MVectorPredictor
 verdict = MVectorPredictor(model_path=sys.argv[1], device="cpu").verdict(*sys.argv[2:4])
-# macOS counts bytes, Linux KiB
-print(verdict.similarity, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
+unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
+print(verdict.similarity, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 """
 
 

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(translate("recording {number}: {path}").format(number=number, path=path))
     print(translate("similarity {score:.4f}").format(score=verdict.similarity))
     if verdict.threshold is None:
-        print(translate("This model has no threshold, so there is no verdict: evaluate it, or give --threshold."))
+        print(translate("This model has no threshold, so there is no verdict. Give one with --threshold."))
     else:
         origin = _origin(predictor.model.metrics, given=arguments.threshold is not None)
         print(translate("threshold {threshold:.4f} ({origin})").format(threshold=verdict.threshold, origin=origin))

@@ -57,7 +57,7 @@ def test_a_model_without_threshold_gives_no_verdict(make_model, pair, capsys):
     printed = capsys.readouterr().out
     assert "similarity " in printed
     assert "no threshold" in printed
-    assert "verdict:" not in printed
+    assert "\nverdict: " not in printed
 
 
 def test_synthetic_voices_are_told_plainly(make_model, pair, capsys):

@@ -145,3 +145,18 @@ def test_everything_at_once_stays_finite_and_reproducible(ramp, tmp_path):
         sound = one[Draw(0, 0, n)].sound
         assert torch.isfinite(sound).all()
         assert torch.equal(sound, two[Draw(0, 0, n)].sound)
+
+
+@pytest.mark.slow
+def test_spawned_workers_give_the_same_examples(ramp):
+    """Windows and macOS start workers afresh: the dataset must travel to them whole."""
+    from torch.utils.data import DataLoader
+
+    data = dataset([ramp, ramp], augment=Augmentation(speed_prob=1.0, spec_augment=SpecAugment(1.0)),
+                   featurizer=AudioFeaturizer("Fbank", {"num_mel_bins": 20}))  # fmt: skip
+    draws = [[Draw(0, n % 2, n) for n in range(4)], [Draw(1, n % 2, n) for n in range(4)]]
+    loader = DataLoader(data, batch_sampler=draws, num_workers=1, collate_fn=collate, multiprocessing_context="spawn")
+    for batch, chosen in zip(loader, draws, strict=True):
+        expected = collate([data[draw] for draw in chosen])
+        torch.testing.assert_close(batch["sound"], expected["sound"])
+        assert torch.equal(batch["labels"], expected["labels"])

@@ -46,6 +46,7 @@ def test_any_number_of_bins(bins):
     assert CAMPPlus(bins, 16).eval()(torch.randn(1, 20, bins)).shape == (1, 16)
 
 
+@pytest.mark.slow
 def test_export_of_the_masks_takes_any_number_of_frames():
     layer = ContextMaskedLayer(8, 6, 3, 2).eval()
     frames = torch.export.Dim("frames", min=2, max=5000)

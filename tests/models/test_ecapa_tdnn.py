@@ -57,6 +57,7 @@ def test_wrong_arguments(arguments, message):
         EcapaTdnn(20, **{**SMALL, **arguments})
 
 
+@pytest.mark.slow
 def test_export_takes_any_number_of_frames():
     model = EcapaTdnn(20, **SMALL).eval()
     frames = torch.export.Dim("frames", min=model.min_frames, max=5000)
