@@ -4,8 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mvector.cli import add_device_arguments, add_set_argument, boolean, translate
+
+if TYPE_CHECKING:
+    from mvector.data.trials import Trials
+    from mvector.trainer import MVectorTrainer
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -62,18 +67,29 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"  {command}")
 
 
-def next_commands(trainer: object, best: Path) -> list[str]:
-    """Commands that work as printed: test, compare two recordings of the development trials, look at the curves."""
-    trials, config = trainer.dev_trials, trainer.config  # type: ignore[attr-defined]
-    commands = []
-    if config.dataset_conf.trials_list or config.dataset_conf.enroll_list:
+def next_commands(trainer: "MVectorTrainer", best: Path) -> list[str]:
+    """Commands that work as printed: test, compare two recordings of one development speaker, look at the curves."""
+    data, commands = trainer.config.dataset_conf, []
+    if data.trials_list or data.enroll_list:
         commands.append(f"python eval.py --model_path {best} --save_image_path output/")
-    if trials is not None and len(trials.utterances) > 1:
-        first, second = (utterance.path for utterance in trials.utterances[:2])
-        if trials.labels is not None and trials.labels.any():
-            row = int(trials.labels.argmax())
-            first = trials.utterances[trials.enroll_rows[trials.enroll[row]][0]].path
-            second = trials.utterances[trials.test_rows[trials.test[row]]].path
+    if trainer.development is not None:
+        first, second = target_pair(trainer.development.trials)
         commands.append(f"python infer_contrast.py --model_path {best} --audio_path1 {first} --audio_path2 {second}")
-    commands.append(f"visualdl --logdir {trainer.log_folder.parent}")  # type: ignore[attr-defined]
+    commands.append(f"visualdl --logdir {trainer.log_folder.parent}")
     return commands
+
+
+def target_pair(trials: "Trials") -> tuple[str, str]:
+    """Two recordings of the trials, of one speaker if there is such a trial."""
+    if trials.labels is not None and trials.enroll is not None and trials.test is not None:
+        row = int(trials.labels.argmax())
+        enroll, test = trials.enroll_rows[trials.enroll[row]][0], int(trials.test_rows[trials.test[row]])
+    else:
+        enroll = trials.enroll_rows[0][0]
+        same = [
+            int(row)
+            for row, speaker in zip(trials.test_rows, trials.test_speakers, strict=True)
+            if speaker == trials.enroll_speakers[0] and row != enroll
+        ]
+        test = same[0] if same else int(trials.test_rows[-1])
+    return trials.utterances[enroll].path, trials.utterances[test].path

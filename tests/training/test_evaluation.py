@@ -22,6 +22,7 @@ from mvector.scoring import TrialScores
 def trained(config_file, tmp_path, capsys) -> Path:
     train(["--configs", config_file, "--save_model_path", str(tmp_path / "models"), "--log_dir", str(tmp_path / "log"),
            "--device", "cpu", "--set", "train_conf.max_epoch=1"])  # fmt: skip
+    capsys.readouterr()
     return tmp_path / "models" / "EcapaTdnn_Fbank" / "best_model"
 
 

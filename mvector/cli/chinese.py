@@ -1,0 +1,403 @@
+"""What the scripts say, in Chinese.
+
+SCRIPTS    texts that the commands pass to `translate`, word for word; {placeholders} as in the English
+SENTENCES  errors and warnings of the library, recognised in their finished form: a placeholder stands for any text,
+           which is itself looked up again; a sentence that begins with a space may follow any other
+ARGPARSE   words of Python's argparse
+"""
+
+SCRIPTS = {
+    # mvector
+    "Commands": "命令",
+    "mvector COMMAND --help tells more.": "每个命令的用法：mvector COMMAND --help",
+    "train a model": "训练模型",
+    "evaluate a model on trials": "在试验列表上评估模型",
+    "compare two recordings": "比较两段录音",
+    "make data lists from a corpus": "由语音数据集生成数据列表",
+    "show the parts a configuration can name": "列出配置文件里可以使用的组件名称",
+    "error": "错误",
+    "stopped": "已中止",
+    # options of several commands
+    "auto, cpu, cuda[:n] or mps": "计算设备：auto、cpu、cuda[:n] 或 mps",
+    "True or False; older form of --device": "True 或 False；--device 的旧写法",
+    "override a configuration key, as in --set train_conf.max_epoch=10; may be repeated": (
+        "覆盖一个配置项，例如 --set train_conf.max_epoch=10；可以多次使用"
+    ),
+    "model directory": "模型目录",
+    # train
+    "Train a speaker recognition model.": "训练说话人识别模型。",
+    "configuration file": "配置文件",
+    "augmentation file": "数据增强配置文件",
+    "folder for models": "保存模型的文件夹",
+    "folder for logs and curves": "保存日志和曲线图的文件夹",
+    "last_model folder to go on from": "从这个 last_model 文件夹继续训练",
+    "model directory to start from": "以这个模型目录的权重为起点（微调）",
+    "evaluate while training": "训练过程中是否评估",
+    "Training stopped; everything is saved in {folder}.": "训练已停止，全部状态保存在 {folder}。",
+    "Go on with:": "继续训练请运行：",
+    "Best model: epoch {epoch}, EER {eer:.2f} %, threshold {threshold:.4f}, in {folder}": (
+        "最佳模型：第 {epoch} 轮，EER {eer:.2f} %，阈值 {threshold:.4f}，保存在 {folder}"
+    ),
+    "Model saved in {folder}; it was not evaluated and has no threshold.": (
+        "模型已保存在 {folder}；它没有经过评估，因此没有阈值。"
+    ),
+    "What to try next:": "接下来可以运行：",
+    # eval
+    "Evaluate a model on test trials.": "在测试试验上评估模型。",
+    "take the test lists from this file, not from the model's own config": (
+        "从这个配置文件读取测试列表，而不用模型自带的配置"
+    ),
+    "folder for DET, ROC and score pictures": "保存 DET、ROC 和分数分布图的文件夹",
+    "file for the results (default: in the model)": "保存结果的文件（默认写在模型目录里）",
+    "test": "测试",
+    "at the stored threshold {threshold:.4f}: FRR {frr:.3f} %, FAR {far:.3f} %": (
+        "按模型自带的阈值 {threshold:.4f}：误拒率 FRR {frr:.3f} %，误受率 FAR {far:.3f} %"
+    ),
+    "This list chose the model's epoch and threshold: these figures are not a test result.": (
+        "模型的轮次和阈值就是用这个列表选出来的，所以这些数字不能当作测试结果。"
+    ),
+    "results saved in {path}": "结果保存在 {path}",
+    "pictures saved in {path}": "图片保存在 {path}",
+    # contrast
+    "Compare two recordings: the same person or not?": "比较两段录音：是不是同一个人？",
+    "the first recording": "第一段录音",
+    "the second recording": "第二段录音",
+    "cosine similarity above which the voices count as one (default: the one stored with the model)": (
+        "余弦相似度高于这个阈值就判为同一个人（默认使用随模型保存的阈值）"
+    ),
+    "not needed: the model directory has its configuration": "不需要：模型目录里已有配置",
+    "folder for pictures: each recording before and after cutting silence, and its spectrogram": (
+        "保存图片的文件夹：每段录音去除静音前后的波形，以及语谱图"
+    ),
+    "recording {number}: {path}": "录音 {number}：{path}",
+    "similarity {score:.4f}": "相似度 {score:.4f}",
+    "This model has no threshold, so there is no verdict. Give one with --threshold.": (
+        "这个模型没有阈值，无法给出结论。请用 --threshold 指定一个。"
+    ),
+    "threshold {threshold:.4f} ({origin})": "阈值 {threshold:.4f}（{origin}）",
+    "the same person": "同一个人",
+    "different people": "不是同一个人",
+    "verdict: {answer}": "结论：{answer}",
+    "warning: {text}": "注意：{text}",
+    "given by --threshold": "由 --threshold 指定",
+    "stored with the model": "随模型保存",
+    "stored with the model: the equal error rate of its development trials {list}": (
+        "随模型保存：取自开发集 {list} 上的等错误率点"
+    ),
+    # list
+    "Show the parts that a configuration can name.": "列出配置文件里可以使用的组件名称。",
+    "Features (preprocess_conf.feature_method)": "特征 (preprocess_conf.feature_method)",
+    "Backbones (model_conf.model)": "主干网络 (model_conf.model)",
+    "Poolings (model_conf.model_args.pooling_type)": "池化 (model_conf.model_args.pooling_type)",
+    "Losses (loss_conf.loss)": "损失函数 (loss_conf.loss)",
+    "Corpora (create_data.py --corpus)": "语音数据集 (create_data.py --corpus)",
+    # create_data
+    """\
+Makes the lists that training and evaluation read: train_list.txt, dev_list.txt, test_list.txt (path<TAB>speaker) and
+the trials dev_trials.txt, test_trials.txt (1|0<TAB>enrollment<TAB>test).
+
+Your own recordings, one folder per speaker:
+  python create_data.py --corpus folder --root recordings
+A public corpus, downloaded and unpacked:
+  python create_data.py --corpus cnceleb1,cnceleb2 --root /data/CN-Celeb_flac,/data/CN-Celeb2_flac
+Look for bad recordings in the lists that were made, and leave them out:
+  python create_data.py --check --drop
+Trials from any data list:
+  python create_data.py --trials_from my_test_list.txt --targets 1000 --nontargets 10000
+""": """\
+生成训练和评估要读的列表：train_list.txt、dev_list.txt、test_list.txt（每行“路径<TAB>说话人”），
+以及试验列表 dev_trials.txt、test_trials.txt（每行“1|0<TAB>注册语音<TAB>测试语音”）。
+
+自己的录音，每个说话人一个文件夹：
+  python create_data.py --corpus folder --root recordings
+已经下载并解压的公开数据集：
+  python create_data.py --corpus cnceleb1,cnceleb2 --root /data/CN-Celeb_flac,/data/CN-Celeb2_flac
+检查生成的列表里有没有坏录音，并把它们剔除：
+  python create_data.py --check --drop
+由任意数据列表生成试验列表：
+  python create_data.py --trials_from my_test_list.txt --targets 1000 --nontargets 10000
+""",
+    "corpora": "数据集",
+    "what to read (one of these; none: the lists in --output)": "读取什么（选一个；都不给：--output 里的列表）",
+    "names of corpora, with commas between them": "数据集名称，多个用逗号隔开",
+    "the folder of each corpus, or one that holds all of them": "各数据集所在的文件夹，或包含它们的一个文件夹",
+    "lists to check or convert, the training list first": "要检查或转换的列表，训练列表写在最前",
+    "make trials from this data list": "由这个数据列表生成试验列表",
+    "where to write": "写到哪里",
+    "folder (default: dataset)": "文件夹（默认：dataset）",
+    "how to divide": "如何划分",
+    "verification: parts have different speakers; identification: the same speakers (default: verification)": (
+        "verification：各部分说话人不同；identification：说话人相同（默认：verification）"
+    ),
+    "speakers to take from training for development: a number, or a share below 1 (default: 5 %%, 2 to 50 speakers, "
+    "if the corpus has no development part)": (
+        "从训练集中拿多少说话人做开发集：人数，或小于 1 的比例（默认：数据集没有开发集时取 5 %%，2 到 50 人）"
+    ),
+    "the same for test": "同上，用于测试集",
+    "other draws of speakers and trials (default: 0)": "随机种子，换一组说话人和试验（默认：0）",
+    "trials (official trial lists are used where a corpus has them)": "试验列表（数据集有官方列表时使用官方的）",
+    "which official list, for example O-cleaned, E-cleaned or H-cleaned of VoxCeleb 1": (
+        "使用哪个官方列表，例如 VoxCeleb 1 的 O-cleaned、E-cleaned 或 H-cleaned"
+    ),
+    "target trials: exactly so many (default: 10000 or all)": "同一人的试验，正好这么多（默认：10000，不足则全部）",
+    "non-target trials: exactly so many (default: 20000 or all)": "不同人的试验，正好这么多（默认：20000，不足则全部）",
+    "share of the non-target trials with two speakers of one sex (default: as it comes)": (
+        "不同人的试验中两人同性别的比例（默认：不限定）"
+    ),
+    "with --trials_from: a file of speaker<TAB>m|f lines": "配合 --trials_from：每行“说话人<TAB>m|f”的文件",
+    "what to do with the recordings": "对录音做什么",
+    "decode all of them and write what is wrong into report.csv": "全部解码一遍，把有问题的写进 report.csv",
+    "with --check: leave those out of the lists": "配合 --check：把有问题的从列表中剔除",
+    "convert all of them once to 16 kHz mono; a run that was stopped goes on": (
+        "全部转换为 16 kHz 单声道；中断后再次运行会接着做"
+    ),
+    "processes (default: one per core)": "进程数（默认：每个核一个）",
+    "Next": "下一步",
+}
+
+SENTENCES = {
+    # what may follow a sentence
+    " Did you mean {name}?": "您是不是想写 {name}？",
+    " (and {count} more)": "（另有 {count} 处错误）",
+    " Download: {page}": "下载地址：{page}",
+    "These voices are synthetic (spoken by eSpeak NG on this machine): the numbers show that the program works, "
+    "not how well it recognises people.": (
+        "这些声音是合成的（由本机的 eSpeak NG 朗读）：数字只说明程序运行正常，不代表识别真人的水平。"
+    ),
+    # configuration
+    "{file}: no such configuration file.": "{file}：没有这个配置文件。",
+    "{file}: not readable as YAML ({reason}).": "{file}：不是有效的 YAML（{reason}）。",
+    "{place}: expected key=value, such as train_conf.max_epoch=30.": (
+        "{place}：应写成 键=值，例如 train_conf.max_epoch=30。"
+    ),
+    "unknown key; allowed here: {keys}.{hint}": "没有这个配置项；这里可以写：{keys}。{hint}",
+    "unknown key; {section} is not a section.": "没有这个配置项；{section} 不是一个小节。",
+    "found {found}, expected {wanted}.{hint}": "现在是 {found}，应为 {wanted}。{hint}",
+    "unknown {kind} {name}; there are: {names}, or a dotted path.{hint}": (
+        "没有名为 {name} 的{kind}；可用的有：{names}，或写自己的类的点分路径。{hint}"
+    ),
+    "unknown {kind} {name}; there are: {names}.{hint}": "没有名为 {name} 的{kind}；可用的有：{names}。{hint}",
+    "{kind} {name} takes no such argument; it takes: {names}.{hint}": (
+        "{kind} {name} 没有这个参数；可用的参数：{names}。{hint}"
+    ),
+    "backbone": "主干网络",
+    "feature": "特征",
+    "loss": "损失函数",
+    "pooling": "池化",
+    "corpus": "数据集",
+    "optimiser": "优化器",
+    "scheduler": "学习率调度器",
+    "null (nothing)": "null（空）",
+    "the text {text}": "文本 {text}",
+    "the list {items}": "列表 {items}",
+    "an empty section": "空的小节",
+    "a section with the keys {keys}": "含有 {keys} 的小节",
+    "a section with keys of {keys}": "由 {keys} 组成的小节",
+    "a section of keys and values": "由键和值组成的小节",
+    "true or false": "true 或 false",
+    "one of {names}": "{names} 之一",
+    "{wanted} or null": "{wanted}或 null",
+    "a whole number from {low} to {high}": "{low} 到 {high} 的整数",
+    "a whole number of at least {low} below {high}": "不小于 {low} 且小于 {high} 的整数",
+    "a whole number of at least {low}": "不小于 {low} 的整数",
+    "a whole number above {low}": "大于 {low} 的整数",
+    "a whole number": "整数",
+    "a number from {low} to {high}": "{low} 到 {high} 的数",
+    "a number of at least {low}": "不小于 {low} 的数",
+    "a number of at most {high}": "不大于 {high} 的数",
+    "a number above {low}": "大于 {low} 的数",
+    "a number": "数",
+    "text": "文本",
+    # lists
+    "{list}: the list cannot be read ({reason}).": "{list}：列表无法读取（{reason}）。",
+    "No such file or directory": "没有这个文件或文件夹",
+    "{list}:{line}: expected 'path<TAB>speaker' with optional start and end in seconds, found {found}. "
+    "Separate the columns with one tab, not with spaces.": (
+        "{list}:{line}：应为“路径<TAB>说话人”（后面可加起止秒数），现在是 {found}。各列之间用一个制表符（TAB），不要用空格。"
+    ),
+    "{list}:{line}: expected '1|0 enroll test' or 'enroll test target|nontarget' (one form in the whole list), "
+    "found {found}.": (
+        "{list}:{line}：应为“1|0 注册语音 测试语音”或“注册语音 测试语音 target|nontarget”"
+        "（整个列表用同一种），现在是 {found}。"
+    ),
+    "{list}: the data list is empty; expected one 'path<TAB>speaker' per line.": (
+        "{list}：数据列表是空的；每行应为“路径<TAB>说话人”。"
+    ),
+    "{list}: not UTF-8 text after line {line}; save the list as UTF-8.": (
+        "{list}：第 {line} 行之后不是 UTF-8 文本；请把列表另存为 UTF-8 编码。"
+    ),
+    "{list}: not one of its {count} recordings exists; for {name} this was tried: {tried}. "
+    "Set dataset_conf.data_root to the folder that the paths start from.": (
+        "{list}：里面的 {count} 段录音一段都不存在；为 {name} 找过：{tried}。"
+        "请把 dataset_conf.data_root 设为这些路径的起始文件夹。"
+    ),
+    "no trials: give a trial list, or data lists for enrollment and test.": (
+        "没有试验：请给出试验列表，或者注册和测试两个数据列表。"
+    ),
+    "no recording of the trials can be used; the first: {path}: {reason}": (
+        "试验中的录音都不能用；第一段：{path}：{reason}"
+    ),
+    "dataset_conf.train_list is not set; `python create_data.py --help` shows how to make one": (
+        "没有设置 dataset_conf.train_list；如何生成训练列表请看 `python create_data.py --help`"
+    ),
+    "the training list gives {count} examples an epoch, fewer than one batch of {size}. Lower "
+    "dataset_conf.sampler.batch_size, or set dataset_conf.sampler.drop_last to False.": (
+        "训练列表每轮只有 {count} 个样本，不够一个 {size} 的批次。请减小 dataset_conf.sampler.batch_size，"
+        "或把 dataset_conf.sampler.drop_last 设为 False。"
+    ),
+    "{count} recordings drawn one after another cannot be used; the last: {reason} Run create_data.py --check on the "
+    "list to see what is broken.": (
+        "连续抽到的 {count} 段录音都不能用；最后一段：{reason} 请用 create_data.py --check 检查列表，看看哪些坏了。"
+    ),
+    "{corpus}: {problem}. Expected layout: {layout}.{where}": "{corpus}：{problem}。应有的目录结构：{layout}。{where}",
+    "{path} is missing": "缺少 {path}",
+    "no recordings were found in {folder}: {hint}": "{folder} 里没有找到录音：{hint}",
+    "unpack the archives inside it first ({archive} for one)": "请先解压里面的压缩包（例如 {archive}）",
+    "it is empty": "它是空的",
+    # create_data.py
+    "--corpus needs --root DIR, the folder that the corpus was unpacked into.": (
+        "--corpus 还需要 --root DIR，即数据集解压到的文件夹。"
+    ),
+    "nothing to do: give --corpus NAME --root DIR, --trials_from LIST, --check or --convert.": (
+        "没有要做的事：请给出 --corpus NAME --root DIR、--trials_from LIST、--check 或 --convert。"
+    ),
+    "--drop leaves out what --check finds: give both.": "--drop 剔除的是 --check 找到的录音：两个要一起用。",
+    "{folder}: none of {lists} is there. Make lists with --corpus NAME --root DIR, or name your own with --lists.": (
+        "{folder}：里面没有 {lists}。请用 --corpus NAME --root DIR 生成列表，或用 --lists 指定自己的列表。"
+    ),
+    "{count} target trials were asked for, but {most} can be made of {recordings} recordings of {speakers} speakers: "
+    "ask for at most that many with --targets.": (
+        "要求 {count} 对同一人的试验，但 {speakers} 个说话人的 {recordings} 段录音只能组成 {most} 对："
+        "--targets 不要超过这个数。"
+    ),
+    # recordings
+    "there is no such file (looked in {folder})": "没有这个文件（在 {folder} 里找过）",
+    "no such file": "没有这个文件",
+    "this is a folder; give one sound file": "这是文件夹；请给出一个声音文件",
+    "the file is empty (0 bytes)": "文件是空的（0 字节）",
+    "{name}: this cannot be read as sound ({reason}); give a WAV, FLAC, OGG, MP3 or M4A recording": (
+        "{name}：不是能读取的声音文件（{reason}）；请给出 WAV、FLAC、OGG、MP3 或 M4A 录音"
+    ),
+    "{name}: some samples are not finite (NaN or infinite); record or export it again": (
+        "{name}：有些采样值不是有限数（NaN 或无穷大）；请重新录制或导出"
+    ),
+    "{name}: its float samples reach {peak}, but they must lie in [-1, 1]; divide 16-bit values by 32768": (
+        "{name}：浮点采样值达到 {peak}，但应在 [-1, 1] 之内；16 位整数值请除以 32768"
+    ),
+    "{name}: {seconds} s of sound; at least {least} s are needed, a few seconds of speech for a reliable answer": (
+        "{name}：只有 {seconds} 秒声音；至少需要 {least} 秒，要结果可靠则需要几秒钟的说话声"
+    ),
+    "{name}: {seconds} s of sound; this model needs at least {least} s, and a few seconds of speech for a reliable "
+    "answer": "{name}：只有 {seconds} 秒声音；这个模型至少需要 {least} 秒，要结果可靠则需要几秒钟的说话声",
+    "{name}: no speech was found in it; record again, close to the microphone and with less noise": (
+        "{name}：里面没有人说话；请靠近麦克风、在安静的地方重新录制"
+    ),
+    "{name}: digital silence, every sample is zero; check the microphone and record again": (
+        "{name}：完全静音，采样值全为零；请检查麦克风后重新录制"
+    ),
+    "{name}: digital silence, every sample is zero; check the microphone": (
+        "{name}：完全静音，采样值全为零；请检查麦克风"
+    ),
+    "{name}: recorded at {rate} Hz, so nothing above {limit} Hz is in it (the model expects {expected} Hz); scores "
+    "against wide-band recordings are less reliable": (
+        "{name}：以 {rate} Hz 录制，不含 {limit} Hz 以上的成分（模型需要 {expected} Hz）；与宽带录音比较时分数不太可靠"
+    ),
+    "{name}: only {seconds} s of speech was found in it; scores of less than {enough} s are less reliable": (
+        "{name}：只找到 {seconds} 秒说话声；少于 {enough} 秒时分数不太可靠"
+    ),
+    "it is damaged or truncated; what comes before the damage is used": "文件损坏或不完整；只使用损坏处之前的部分",
+    "it is truncated: it should last {promised} s, {actual} s can be decoded": (
+        "文件不完整：应长 {promised} 秒，只能解码 {actual} 秒"
+    ),
+    "it is truncated: {promised} bytes were promised, {actual} are there": (
+        "文件不完整：应有 {promised} 字节，实际只有 {actual} 字节"
+    ),
+    "augmentation: no sound files in the folder {folder}. Correct the folder in the augmentation file, or set that "
+    "section's prob to 0.": (
+        "数据增强：文件夹 {folder} 里没有声音文件。请改正数据增强配置里的文件夹，或把那一节的 prob 设为 0。"
+    ),
+    # models and training
+    "there is no model directory {folder}. Train a model first (python train.py --configs configs/quickstart.yml), or "
+    "name one with --model_path.{hint}": (
+        "没有模型目录 {folder}。请先训练一个模型（python train.py --configs configs/quickstart.yml），"
+        "或用 --model_path 指定。{hint}"
+    ),
+    "{folder} is not a model directory: it has no {file}.{hint}": "{folder} 不是模型目录：里面没有 {file}。{hint}",
+    "{folder} has no {file}, so training cannot go on from it. Resume from a last_model folder, or start a new run "
+    "from these weights with --pretrained_model.": (
+        "{folder} 里没有 {file}，无法从它继续训练。请从 last_model 文件夹继续，"
+        "或用 --pretrained_model 以这些权重为起点重新训练。"
+    ),
+    "{folder} was trained with {then} speakers; the data list now has {now}, and they are not the same. Restore the "
+    "list, or start a new run from these weights with --pretrained_model.": (
+        "{folder} 是用 {then} 个说话人训练的；现在的数据列表有 {now} 个，而且不一样。请恢复原来的列表，"
+        "或用 --pretrained_model 以这些权重为起点重新训练。"
+    ),
+    "{folder} was trained with {then} batches an epoch, now there are {now}: the data list or the batch size has "
+    "changed. Restore them, or start a new run from these weights with --pretrained_model.": (
+        "{folder} 训练时每轮 {then} 个批次，现在是 {now} 个：数据列表或批次大小变了。请恢复原样，"
+        "或用 --pretrained_model 以这些权重为起点重新训练。"
+    ),
+    "pretrained_model: {folder} has no {file}; give a model directory": (
+        "pretrained_model：{folder} 里没有 {file}；请给出模型目录"
+    ),
+    "the loss is {loss} at step {step} (epoch {epoch}). Lower the learning rate, set train_conf.clip_grad_norm, or set "
+    "train_conf.enable_amp to False; {folder} holds the last good state.": (
+        "第 {step} 步（第 {epoch} 轮）损失变成了 {loss}。请降低学习率、设置 train_conf.clip_grad_norm，"
+        "或把 train_conf.enable_amp 设为 False；{folder} 里是最后一次正常的状态。"
+    ),
+    "threshold must be a cosine similarity from -1 to 1, found {found}": (
+        "阈值应为 -1 到 1 之间的余弦相似度，现在是 {found}"
+    ),
+    # devices and packages
+    "use_gpu is True, but PyTorch sees no CUDA GPU here. Leave use_gpu out (or --device auto) to use what there is, or "
+    "install the CUDA build of PyTorch and the driver.": (
+        "use_gpu 为 True，但 PyTorch 在这里找不到 CUDA GPU。请去掉 use_gpu（或用 --device auto）以使用现有设备，"
+        "或者安装 CUDA 版 PyTorch 和显卡驱动。"
+    ),
+    "device {device}: PyTorch sees no CUDA GPU here; use --device auto or cpu": (
+        "设备 {device}：PyTorch 在这里找不到 CUDA GPU；请用 --device auto 或 cpu"
+    ),
+    "device {device}: there are {count} GPUs here, numbered from 0": (
+        "设备 {device}：这里有 {count} 块 GPU，从 0 开始编号"
+    ),
+    "unknown device {device}; expected auto, cpu, cuda, cuda:0 … or mps": (
+        "没有名为 {device} 的设备；应为 auto、cpu、cuda、cuda:0 … 或 mps"
+    ),
+    "{name}: sound of this kind ({kind}) is read through PyAV, which is missing: pip install av": (
+        "{name}：读取这种声音（{kind}）需要 PyAV，但没有安装：pip install av"
+    ),
+    "pictures need matplotlib, which is missing: pip install matplotlib": (
+        "画图需要 matplotlib，但没有安装：pip install matplotlib"
+    ),
+    "pictures need matplotlib, which cannot be imported ({reason}): pip install matplotlib": (
+        "画图需要 matplotlib，但无法导入（{reason}）：pip install matplotlib"
+    ),
+    "the quickstart's synthetic voices need the package espeakng-loader (eSpeak NG), which cannot be imported: run "
+    'pip install -e ".[train]" or pip install espeakng-loader.': (
+        "快速开始的合成语音需要 espeakng-loader（eSpeak NG），但无法导入：请运行 "
+        'pip install -e ".[train]" 或 pip install espeakng-loader。'
+    ),
+}
+
+ARGPARSE = {
+    "usage: ": "用法：",
+    "positional arguments": "位置参数",
+    "options": "选项",
+    "show this help message and exit": "显示这段帮助并退出",
+    "show program's version number and exit": "显示版本号并退出",
+    "%(prog)s: error: %(message)s\n": "%(prog)s：错误：%(message)s\n",
+    "argument %(argument_name)s: %(message)s": "参数 %(argument_name)s：%(message)s",
+    "the following arguments are required: %s": "缺少必需的参数：%s",
+    "unrecognized arguments: %s": "无法识别的参数：%s",
+    "ambiguous option: %(option)s could match %(matches)s": "选项 %(option)s 有歧义，可能是 %(matches)s",
+    "invalid choice: %(value)r (choose from %(choices)s)": "无效的选择 %(value)r（可选：%(choices)s）",
+    "invalid %(type)s value: %(value)r": "无效的 %(type)s 值：%(value)r",
+    "expected one argument": "需要一个值",
+    "expected at most one argument": "最多只能有一个值",
+    "expected at least one argument": "至少需要一个值",
+    "expected %s argument": "需要 %s 个值",
+    "ignored explicit argument %r": "多余的值 %r",
+    "not allowed with argument %s": "不能与参数 %s 同时使用",
+    "one of the arguments %s is required": "参数 %s 中必须有一个",
+}
