@@ -213,7 +213,8 @@ SENTENCES = {
     "No such file or directory": "没有这个文件或文件夹",
     "{list}:{line}: expected 'path<TAB>speaker' with optional start and end in seconds, found {found}. "
     "Separate the columns with one tab, not with spaces.": (
-        "{list}:{line}：应为“路径<TAB>说话人”（后面可加起止秒数），现在是 {found}。各列之间用一个制表符（TAB），不要用空格。"
+        "{list}:{line}：应为“路径<TAB>说话人”（后面可加起止秒数），现在是 {found}。"
+        "各列之间用一个制表符（TAB），不要用空格。"
     ),
     "{list}:{line}: expected '1|0 enroll test' or 'enroll test target|nontarget' (one form in the whole list), "
     "found {found}.": (

@@ -10,7 +10,7 @@ from mvector.cli import add_device_arguments, add_set_argument, boolean, transla
 
 if TYPE_CHECKING:
     from mvector.data.trials import Trials
-    from mvector.trainer import MVectorTrainer
+    from mvector.training.run import TrainingRun
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         device=arguments.device,
     )
     try:
-        metrics = trainer.train(
+        run = trainer.train(
             save_model_path=arguments.save_model_path,
             log_dir=arguments.log_dir,
             resume_model=arguments.resume_model,
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(translate("Go on with:"))
         print(f"  python train.py --configs {arguments.configs} --resume_model {stop.folder}")
         sys.exit(130)
-    best = trainer.folder / "best_model"
+    best, metrics = run.folder / "best_model", run.best_metrics or run.last_metrics
     if "eer" in metrics:
         print(
             translate("Best model: epoch {epoch}, EER {eer:.2f} %, threshold {threshold:.4f}, in {folder}").format(
@@ -63,19 +63,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     if "synthetic" in metrics:
         print(translate(metrics["synthetic"]))
     print(translate("What to try next:"))
-    for command in next_commands(trainer, best):
+    for command in next_commands(run, Path(arguments.log_dir)):
         print(f"  {command}")
 
 
-def next_commands(trainer: "MVectorTrainer", best: Path) -> list[str]:
+def next_commands(run: "TrainingRun", log_dir: Path) -> list[str]:
     """Commands that work as printed: test, compare two recordings of one development speaker, look at the curves."""
-    data, commands = trainer.config.dataset_conf, []
+    data, best, commands = run.config.dataset_conf, run.folder / "best_model", []
     if data.trials_list or data.enroll_list:
         commands.append(f"python eval.py --model_path {best} --save_image_path output/")
-    if trainer.development is not None:
-        first, second = target_pair(trainer.development.trials)
+    if run.development is not None:
+        first, second = target_pair(run.development.trials)
         commands.append(f"python infer_contrast.py --model_path {best} --audio_path1 {first} --audio_path2 {second}")
-    commands.append(f"visualdl --logdir {trainer.log_folder.parent}")
+    commands.append(f"visualdl --logdir {log_dir}")
     return commands
 
 

@@ -91,7 +91,7 @@ class TrainingDataset(Dataset[Example]):
 
     def __getitem__(self, draw: Draw) -> Example:
         rng = np.random.default_rng((self.seed, *draw))
-        index, skipped = draw.utterance, []
+        index, skipped = draw.utterance, list[tuple[str, str]]()
         for _ in range(REPLACEMENT_TRIES):
             try:
                 return self._example(index, rng, skipped)
@@ -120,7 +120,9 @@ class TrainingDataset(Dataset[Example]):
         draws = torch.from_numpy(spec_augment.draw(rng)) if spec_augment is not None else torch.zeros(0)
         sound = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
         if self.featurizer is not None:
-            features, _ = self.featurizer(sound[None])
+            with torch.random.fork_rng(devices=[]):  # dither draws from torch's generator
+                torch.manual_seed(int(rng.integers(2**63)))
+                features, _ = self.featurizer(sound[None])
             if spec_augment is not None:
                 features = spec_augment(features, draws[None])
             sound = features[0]
@@ -142,7 +144,7 @@ class TrainingDataset(Dataset[Example]):
         if slack_s > 0:
             start_s += position * slack_s
             end_s = start_s + source_s + 2 / rate
-        # What is doubtful about a recording (narrow band, truncated) is for create_data.py --check, not for every epoch.
+        # What is doubtful about a recording (narrow band, truncated) is for create_data.py --check to tell.
         waveform = load_audio(path, rate, start_s, end_s, warnings=[])
         if not np.any(waveform):
             raise AudioError(f"{path} is silent (all zero) from {start_s:.2f} to {end_s:.2f} s.")

@@ -22,7 +22,7 @@ class Draw(NamedTuple):
     repeat: int  # how many times this utterance was drawn before in this epoch
 
 
-def crops_per_utterance(durations_s: Sequence[float], seconds_per_crop: float | None) -> np.ndarray:
+def crops_per_utterance(durations_s: Sequence[float] | np.ndarray, seconds_per_crop: float | None) -> np.ndarray:
     """How often each utterance is drawn in one epoch: once, or once for every started `seconds_per_crop`."""
     if seconds_per_crop is None:
         return np.ones(len(durations_s), dtype=np.int64)

@@ -53,7 +53,7 @@ def find_run(run_folder: Path, config: Config, resume_model: Path | None = None)
     recover(last)
     if not (last / STATE).is_file():
         return None
-    same = load_config(last / CONFIG).to_yaml() == config.to_yaml()
+    same = _comparable(load_config(last / CONFIG)) == _comparable(config)
     if same and load_state(last)["epoch"] < config.train_conf.max_epoch:
         logger.info("an unfinished run of this configuration is in %s", last)
         return last
@@ -63,3 +63,10 @@ def find_run(run_folder: Path, config: Config, resume_model: Path | None = None)
     os.replace(run_folder, aside)
     logger.info("the earlier run in %s is kept as %s", run_folder, aside)
     return None
+
+
+def _comparable(config: Config) -> str:
+    """The configuration without the number of speakers, which is counted from the list when a run starts."""
+    copy = config.model_copy(deep=True)
+    copy.model_conf.classifier.num_speakers = None
+    return copy.to_yaml()

@@ -36,10 +36,9 @@ class StopAfter:
         return self.left == 0
 
 
-def run(settings: dict, folder: Path, **arguments) -> MVectorTrainer:
+def run(settings: dict, folder: Path, **arguments) -> None:
     trainer = MVectorTrainer(load_config(settings), device="cpu")
     trainer.train(save_model_path=folder / "models", log_dir=folder / "log", **arguments)
-    return trainer
 
 
 def weights(folder: Path, name: str = "last_model") -> bytes:

@@ -17,13 +17,14 @@ from mvector.errors import ConfigError, DataListError, ModelError, MVectorError
 from mvector.evaluation import evaluate_trials
 from mvector.model_directory import load_model
 from mvector.trainer import MVectorTrainer
+from mvector.training.run import TrainingRun
 from mvector.training.tracking import read_records
 
 
-def train(settings: dict, folder: Path, **arguments) -> tuple[MVectorTrainer, dict]:
+def train(settings: dict, folder: Path, **arguments) -> tuple[TrainingRun, dict]:
     trainer = MVectorTrainer(load_config(settings), device="cpu")
-    metrics = trainer.train(save_model_path=folder / "models", log_dir=folder / "log", **arguments)
-    return trainer, metrics
+    run = trainer.train(save_model_path=folder / "models", log_dir=folder / "log", **arguments)
+    return run, run.best_metrics or run.last_metrics
 
 
 def test_a_run_writes_what_is_promised(settings, tmp_path):
@@ -70,8 +71,8 @@ def test_it_learns_and_does_not_learn_from_shuffled_labels(settings, tmp_path):
     settings["augmentation"] = None
     settings["loss_conf"]["loss_args"]["margin"] = 0.0
     settings["loss_conf"]["use_margin_scheduler"] = False
-    trainer, _ = train(settings, tmp_path)
-    records = read_records(trainer.log_folder / "metrics.jsonl")
+    run, _ = train(settings, tmp_path)
+    records = read_records(run.folder.parents[1] / "log" / run.folder.name / "metrics.jsonl")
     accuracy = [record["accuracy"] for record in records if "accuracy" in record]
     assert accuracy[-1] > 0.9
     rows = read_data_list(settings["dataset_conf"]["train_list"])
@@ -80,8 +81,8 @@ def test_it_learns_and_does_not_learn_from_shuffled_labels(settings, tmp_path):
     shuffled = tmp_path / "shuffled.txt"
     shuffled.write_text("".join(f"{r.path}\t{s}\n" for r, s in zip(rows, speakers, strict=True)), encoding="utf-8")
     settings["dataset_conf"]["train_list"] = shuffled.as_posix()
-    trainer, _ = train(settings, tmp_path / "shuffled")
-    records = read_records(trainer.log_folder / "metrics.jsonl")
+    run, _ = train(settings, tmp_path / "shuffled")
+    records = read_records(run.folder.parents[1] / "log" / run.folder.name / "metrics.jsonl")
     wrong = [record["accuracy"] for record in records if "accuracy" in record]
     # The few recordings can be learned by heart in the end, but far more slowly than six real voices.
     assert wrong[10] < accuracy[10]
@@ -99,9 +100,9 @@ def test_broken_recordings_are_skipped_counted_and_named(settings, tmp_path, cor
     listing.write_text("\n".join(lines + [f"{path.as_posix()}\ttrain-0" for path in bad]) + "\n", encoding="utf-8")
     settings["dataset_conf"]["train_list"] = listing.as_posix()
     settings["dataset_conf"]["sampler"] = {"batch_size": 8}  # 40 utterances: every one is drawn in each epoch
-    trainer, _ = train(settings, tmp_path)
-    assert set(trainer.skipped) == {path.as_posix() for path in bad}
-    report = (trainer.folder / "skipped.tsv").read_text(encoding="utf-8")
+    run, _ = train(settings, tmp_path)
+    assert set(run.skipped) == {path.as_posix() for path in bad}
+    report = (run.folder / "skipped.tsv").read_text(encoding="utf-8")
     assert "静音" in report
     assert "silent" in report
 
@@ -145,12 +146,12 @@ def test_fine_tuning_matches_speakers_by_name(settings, tmp_path):
     settings["optimizer_conf"] = {"optimizer": "SGD", "optimizer_args": {"lr": 1e-12}, "scheduler": "StepLR",
                                   "scheduler_args": {"step_size": 1}}  # fmt: skip
     settings["train_conf"]["max_epoch"] = 1
-    trainer, _ = train(settings, tmp_path / "tuned", pretrained_model=base)
+    run, _ = train(settings, tmp_path / "tuned", pretrained_model=base)
     from safetensors.torch import load_file
 
     old = load_file(base / "classifier.safetensors")["weight"]
-    new = trainer.classifier.state_dict()["weight"]
-    assert trainer.speakers == [*(f"train-{n}" for n in range(1, 6)), "zz-new"]
+    new = run.classifier.state_dict()["weight"]
+    assert run.speakers == [*(f"train-{n}" for n in range(1, 6)), "zz-new"]
     torch.testing.assert_close(new[:5], old[1:6], atol=1e-6, rtol=0)
     assert not torch.allclose(new[5], old[0], atol=1e-3)
 
@@ -165,8 +166,8 @@ def test_pretrained_weights_of_another_shape_are_refused(settings, tmp_path):
 
 def test_bfloat16_autocast_trains_and_stores_float32(settings, tmp_path):
     settings["train_conf"] |= {"enable_amp": True, "max_epoch": 1}
-    trainer, _ = train(settings, tmp_path)
-    assert all(value.dtype != torch.bfloat16 for value in trainer.embedder.state_dict().values())
+    run, _ = train(settings, tmp_path)
+    assert all(value.dtype != torch.bfloat16 for value in run.embedder.state_dict().values())
 
 
 def test_cross_entropy_with_a_linear_classifier_and_torch_schedulers(settings, tmp_path):
@@ -174,18 +175,18 @@ def test_cross_entropy_with_a_linear_classifier_and_torch_schedulers(settings, t
     settings["model_conf"]["classifier"] = {"classifier_type": "Linear"}
     settings["optimizer_conf"] = {"optimizer": "SGD", "optimizer_args": {"lr": 0.1, "momentum": 0.9},
                                   "scheduler": "ReduceLROnPlateau"}  # fmt: skip
-    trainer, _ = train(settings, tmp_path)
-    assert isinstance(trainer.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+    run, _ = train(settings, tmp_path)
+    assert isinstance(run.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
     settings["optimizer_conf"] |= {"scheduler": "OneCycleLR", "scheduler_args": {"max_lr": 0.1}}
-    trainer, _ = train(settings, tmp_path / "cycle")
-    assert trainer.scheduler.total_steps == 18
+    run, _ = train(settings, tmp_path / "cycle")
+    assert run.scheduler.total_steps == 18
 
 
 def test_pk_batches(settings, tmp_path):
     settings["dataset_conf"] |= {"is_use_pksampler": True, "sample_per_id": 3}
-    trainer, _ = train(settings, tmp_path)
-    batch = next(iter(trainer.batches))
-    labels = trainer.dataset.labels[[draw.utterance for draw in batch]]
+    run, _ = train(settings, tmp_path)
+    batch = next(iter(run.batches))
+    labels = run.dataset.labels[[draw.utterance for draw in batch]]
     assert sorted(np.bincount(labels, minlength=6).tolist()) == [0, 0, 0, 0, 3, 3]
 
 
