@@ -21,7 +21,7 @@ from mvector.embedder import SpeakerEmbedder
 from mvector.errors import ModelError, MVectorError
 from mvector.evaluation import evaluate_trials
 from mvector.model_directory import load_model, write_text
-from mvector.training.checkpoint import find_run
+from mvector.training.checkpoint import find_run, set_aside
 from mvector.training.finetune import start_from
 from mvector.training.preparation import Development, end_workers
 from mvector.training.run import TrainingRun
@@ -88,10 +88,14 @@ class MVectorTrainer:
             self.config.train_conf.max_epoch = max_epoch
         folder, log_folder = Path(save_model_path) / self.name, Path(log_dir) / self.name
         resume_from = find_run(folder, self.config, None if resume_model is None else Path(resume_model))
-        with _log_file(log_folder, append=resume_from is not None):
+        if resume_from is None:
+            set_aside(log_folder)
+        with _log_file(log_folder):
             run = TrainingRun(self.config, self.device, folder, resume_from)
-            if resume_from is None and pretrained_model is not None:
-                start_from(Path(pretrained_model), run.embedder.backbone, run.classifier, run.classes)
+            if resume_from is None:
+                if pretrained_model is not None:
+                    start_from(Path(pretrained_model), run.embedder.backbone, run.classifier, run.classes)
+                set_aside(folder)  # not before: the pretrained model may lie in there
             self.embedder = run.embedder
             tracker = Tracker(log_folder, resume_step=run.step)
             try:
@@ -285,10 +289,10 @@ def _draw_curves(tracker: Tracker) -> None:
 
 
 @contextlib.contextmanager
-def _log_file(folder: Path, append: bool) -> Iterator[None]:
+def _log_file(folder: Path) -> Iterator[None]:
     """What is logged meanwhile, from INFO on, also stands in folder/train.log, whatever the importer shows."""
     folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(folder / "train.log", mode="a" if append else "w", encoding="utf-8")
+    handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("[%(asctime)s %(levelname)s] %(message)s"))
     level = logger.level
     if not logger.isEnabledFor(logging.INFO):

@@ -17,6 +17,12 @@ TINY_METRICS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _english(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripts speak the language of the locale; tests read English."""
+    monkeypatch.setenv("LANGUAGE", "en")
+
+
 def synthesised_speech(duration_s: float, sample_rate_hz: int = 16000, seed: int = 0) -> np.ndarray:
     """A crude voice that a speech detector hears as one: harmonics of a moving pitch through three moving formants."""
     rng = np.random.default_rng(seed)

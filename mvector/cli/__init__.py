@@ -19,9 +19,7 @@ COMMANDS = {
 
 def run(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
     """Run a command as a program: a user's mistake is one line and exit status 2, Ctrl-C is status 130."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="replace")  # names in any script, also on Windows consoles
+    _prepare_console()
     logging.basicConfig(format="[%(asctime)s %(levelname)s] %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
     logging.getLogger("mvector").setLevel(logging.INFO)
     try:
@@ -40,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The `mvector` command."""
     from mvector import __version__
 
+    _prepare_console()
     argv = list(sys.argv[1:] if argv is None else argv)
     listing = "\n".join(f"  {name:<12} {translate(text)}" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(
@@ -48,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=f"{translate('Commands')}:\n{listing}\n\n{translate('mvector COMMAND --help tells more.')}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"mvector {__version__}")
+    parser.add_argument(
+        "--version", action="version", version=f"mvector {__version__}", help=translate("show the version")
+    )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     if not argv:
         parser.print_help()
@@ -58,13 +59,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     run(importlib.import_module(f"mvector.cli.{module}").main, argv[1:])
 
 
+def _prepare_console() -> None:
+    """Names in any script can be printed, also on Windows consoles, and argparse speaks the scripts' language."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    translate_argparse()
+
+
 def boolean(text: str) -> bool:
     """A yes/no option's value, as in `--use_gpu False`."""
     if text.lower() in ("true", "yes", "on", "1"):
         return True
     if text.lower() in ("false", "no", "off", "0"):
         return False
-    raise argparse.ArgumentTypeError(f"expected True or False, found {text!r}")
+    raise argparse.ArgumentTypeError(translate("expected True or False, found {text}").format(text=repr(text)))
 
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,4 +94,4 @@ def add_set_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-from mvector.cli.language import translate  # noqa: E402  (language imports nothing of ours)
+from mvector.cli.language import translate, translate_argparse  # noqa: E402  (language imports nothing of ours)

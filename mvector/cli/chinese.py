@@ -1,6 +1,8 @@
 """What the scripts say, in Chinese.
 
-SCRIPTS    texts that the commands pass to `translate`, word for word; {placeholders} as in the English
+SCRIPTS    texts that the commands pass to `translate`, word for word; {
+    "show the version": "显示版本号",
+    "expected True or False, found {text}": "应为 True 或 False，实际为 {text}",placeholders} as in the English
 SENTENCES  errors and warnings of the library, recognised in their finished form: a placeholder stands for any text,
            which is itself looked up again; a sentence that begins with a space may follow any other
 ARGPARSE   words of Python's argparse

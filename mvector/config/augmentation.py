@@ -20,7 +20,7 @@ class SpeedConfig(Section):
 
 
 class VolumeConfig(Section):
-    """Random gain (without effect on the features where `use_dB_normalization` follows)."""
+    """Random gain after the level normalisation; logarithm and `mean_norm` cancel it but for the floor."""
 
     prob: float = Field(default=0.0, ge=0, le=1, description=_PROBABILITY)
     min_gain_dBFS: float = Field(default=-15.0, description="Smallest gain (dB).")

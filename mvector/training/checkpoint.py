@@ -42,8 +42,7 @@ def load_state(folder: Path) -> dict[str, Any]:
 def find_run(run_folder: Path, config: Config, resume_model: Path | None = None) -> Path | None:
     """The folder to go on from: `resume_model`, or an unfinished run of the same configuration in `run_folder`.
 
-    None means a new run; an earlier one in `run_folder` (finished, or of another configuration) is then kept under
-    the name `run_folder`.previous-N, never overwritten. Raises ModelError when `resume_model` cannot be gone on from.
+    None means a new run (see :func:`set_aside`). Raises ModelError when `resume_model` cannot be gone on from.
     """
     if resume_model is not None:
         recover(resume_model)
@@ -57,12 +56,18 @@ def find_run(run_folder: Path, config: Config, resume_model: Path | None = None)
     if same and load_state(last)["epoch"] < config.train_conf.max_epoch:
         logger.info("an unfinished run of this configuration is in %s", last)
         return last
-    number = 1
-    while (aside := run_folder.with_name(f"{run_folder.name}.previous-{number}")).exists():
-        number += 1
-    os.replace(run_folder, aside)
-    logger.info("the earlier run in %s is kept as %s", run_folder, aside)
     return None
+
+
+def set_aside(folder: Path) -> None:
+    """Keep what an earlier run left in `folder` as `folder`.previous-N: a new run never overwrites it."""
+    if not folder.exists():
+        return
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.previous-{number}")).exists():
+        number += 1
+    os.replace(folder, aside)
+    logger.info("what an earlier run left in %s is kept in %s", folder, aside)
 
 
 def _comparable(config: Config) -> str:
