@@ -97,4 +97,8 @@ class SpeakerEmbedder(nn.Module):
         return self._min_samples
 
     def _frames(self, samples: int) -> int:
-        return int(self.featurizer.feature.frame_count(torch.tensor([samples]))[0])
+        try:
+            with torch.inference_mode():
+                return self.featurizer(torch.zeros(1, samples, device=self.device))[0].shape[1]
+        except TooShortError:
+            return 0

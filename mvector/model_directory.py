@@ -12,6 +12,7 @@ A directory is written beside and renamed, so that a reader never meets a half-w
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,11 +63,23 @@ def replace_directory(path: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
     part.mkdir(parents=True)
     fill(part)
-    os.replace(part, new)
+    _rename(part, new)
     if path.exists():
-        os.replace(path, old)
-    os.replace(new, path)
+        _rename(path, old)
+    _rename(new, path)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _rename(source: Path, target: Path) -> None:
+    """os.replace, tried for some seconds: on Windows a virus scanner or a reader may hold a file for a moment."""
+    for attempt in range(20):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if os.name != "nt" or attempt == 19:
+                raise
+            time.sleep(0.2)
 
 
 def recover(path: Path) -> None:
@@ -106,15 +119,17 @@ def _plain_state(module: Any) -> dict[str, Any]:
 
 
 def load_model(
-    path: str | os.PathLike[str], device: str | torch.device = "cpu", overrides: Sequence[str] = ()
+    path: str | os.PathLike[str], device: str | torch.device = "cpu", overrides: str | Sequence[str] = ()
 ) -> ModelDirectory:
     """Read a model directory; the embedder comes in evaluation mode on `device`.
 
     `overrides` ('a.b=c') change keys of its configuration. Raises ModelError for a folder that is no model directory,
     or whose weights don't fit its configuration; ConfigError for a wrong override.
     """
-    folder = Path(path)
-    recover(folder)
+    folder = Path(path).resolve() if str(path) in (".", "..") else Path(path)
+    replacement = folder.with_name(folder.name + ".new")
+    if not folder.exists() and replacement.exists():  # a trainer is just between its renames, or was killed there
+        folder = replacement
     for name in (WEIGHTS, CONFIG):
         if not (folder / name).is_file():
             raise ModelError(_why_no_model(folder, name))

@@ -11,7 +11,6 @@ import itertools
 import logging
 import math
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,8 +93,6 @@ class MVectorPredictor:
             )
         if threshold is not None and not -1 <= threshold <= 1:
             raise ConfigError(f"threshold must be a cosine similarity from -1 to 1, found {threshold!r}")
-        if isinstance(overwrites, str):  # the older package's form: 'a.b=c,d.e=f'
-            overwrites = re.split(r",(?=\s*[\w.]+=)", overwrites) if overwrites else ()
         self.model = load_model(model_path, choose_device(device, use_gpu), overwrites)
         self.config, self.embedder = self.model.config, self.model.embedder
         self.threshold = self.model.threshold if threshold is None else float(threshold)

@@ -90,7 +90,7 @@ class Registry:
         module_name, _, class_name = path.rpartition(".")
         try:
             found = getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, ValueError) as error:
             raise ConfigError(f"{self.kind} {path!r} cannot be imported: {error}") from error
         # A configuration may come from a stranger: it must not be able to call whatever it names.
         if not (isinstance(found, type) and issubclass(found, nn.Module)):

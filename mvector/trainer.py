@@ -2,14 +2,15 @@
 
 import contextlib
 import logging
+import logging.handlers
 import os
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -18,12 +19,12 @@ from mvector.config import Config, load_config
 from mvector.data.trials import load_trials
 from mvector.device import choose_device
 from mvector.embedder import SpeakerEmbedder
-from mvector.errors import ModelError, MVectorError
+from mvector.errors import ConfigError, ModelError, MVectorError
 from mvector.evaluation import evaluate_trials
-from mvector.model_directory import load_model, write_text
+from mvector.model_directory import load_model
 from mvector.training.checkpoint import find_run, set_aside
 from mvector.training.finetune import start_from
-from mvector.training.preparation import Development, end_workers
+from mvector.training.preparation import Development, end_workers, read_batches
 from mvector.training.run import TrainingRun
 from mvector.training.stopping import Interrupted, StopRequest
 from mvector.training.summary import layer_summary
@@ -41,8 +42,9 @@ class MVectorTrainer:
     use_gpu                True, False, or None: whatever `device` says
     data_augment_configs   path of an augmentation file, or None
     num_speakers           accepted for callers of the mvector 1.1 package; the data list decides
-    overwrites             'a.b=c' texts that override keys of the configuration
+    overwrites             'a.b=c' texts that override keys of the configuration, a list or joined by commas
     device                 'auto', 'cpu', 'cuda[:n]' or 'mps'
+    log_level              least level of the messages of the logger 'mvector'
     """
 
     def __init__(
@@ -51,10 +53,16 @@ class MVectorTrainer:
         use_gpu: bool | None = None,
         data_augment_configs: str | os.PathLike[str] | None = None,
         num_speakers: int | None = None,
-        overwrites: Sequence[str] = (),
+        overwrites: str | Sequence[str] = (),
         device: str = "auto",
+        log_level: str = "info",
     ):
+        logger.setLevel(log_level.upper())
         if isinstance(configs, Config):
+            if overwrites or data_augment_configs is not None:
+                raise ConfigError(
+                    "a loaded Config takes no overwrites or data_augment_configs: give them to load_config"
+                )
             self.config = configs
         else:
             self.config = load_config(configs, overrides=overwrites, augmentation=data_augment_configs)
@@ -87,42 +95,51 @@ class MVectorTrainer:
         if max_epoch is not None:
             self.config.train_conf.max_epoch = max_epoch
         folder, log_folder = Path(save_model_path) / self.name, Path(log_dir) / self.name
-        resume_from = find_run(folder, self.config, None if resume_model is None else Path(resume_model))
-        if resume_from is None:
-            set_aside(log_folder)
-        with _log_file(log_folder):
-            run = TrainingRun(self.config, self.device, folder, resume_from)
-            if resume_from is None:
-                if pretrained_model is not None:
-                    start_from(Path(pretrained_model), run.embedder.backbone, run.classifier, run.classes)
-                set_aside(folder)  # not before: the pretrained model may lie in there
+        start = None if pretrained_model is None else os.fspath(pretrained_model)
+        resume_from = find_run(folder, self.config, None if resume_model is None else Path(resume_model), start)
+        with _log_file() as open_log:
+            run = TrainingRun(self.config, self.device, folder, resume_from, do_eval, start)
+            if resume_from is None and start is not None:
+                start_from(Path(start), run.embedder.backbone, run.classifier, run.classes)
+            # Only now, when everything has proved to fit; and the pretrained model may lie in the folder.
+            _make_room(folder, log_folder, resume_from)
+            open_log(log_folder)
             self.embedder = run.embedder
             tracker = Tracker(log_folder, resume_step=run.step)
             try:
                 _describe(run)
-                self._train(run, tracker, do_eval)
+                self._train(run, tracker)
+            except torch.OutOfMemoryError as error:
+                raise MVectorError(
+                    f"{run.device} is out of memory. Lower dataset_conf.sampler.batch_size (and the learning rate with "
+                    "it) or dataset_conf.dataset.max_duration, or set train_conf.enable_amp to True."
+                ) from error
             finally:
                 tracker.close()
                 end_workers(run.loader)
         return run
 
-    def _train(self, run: TrainingRun, tracker: Tracker, do_eval: bool) -> None:
+    def _train(self, run: TrainingRun, tracker: Tracker) -> None:
+        if run.development is None:
+            logger.warning("no evaluation: best_model is the last epoch's, and it has no threshold")
         with StopRequest() as stop:
             while not run.finished:
                 self._train_epoch(run, tracker, stop)
+                due = run.development is not None and self._evaluation_is_due(run)
+                if due:
+                    run.save_last()  # an evaluation may take long: what it follows is safe
                 run.epoch, run.first_batch = run.epoch + 1, 0
                 run.reset_totals()
-                if do_eval and run.development is not None and self._evaluation_is_due(run):
+                if due and run.development is not None:
                     self._evaluate_epoch(run, tracker, run.development)
-                run.save_last()
+                elif not run.best_metrics:
+                    run.save_best()
+                run.save_last()  # after best_model: killed in between, the epoch's end is done again
                 _draw_curves(tracker)
-        if run.development is None or not do_eval:
-            logger.warning("no evaluation: best_model is the last epoch's, and it has no threshold")
-            run.save_best()
+                if stop.asked and not run.finished:
+                    raise Interrupted(run.folder / "last_model")
         if run.skipped:
-            report = run.folder / "skipped.tsv"
-            write_text(report, "".join(f"{path}\t{reason}\n" for path, reason in sorted(run.skipped.items())))
-            logger.warning("%d recordings could not be used; see %s", len(run.skipped), report)
+            logger.warning("%d recordings could not be used; see %s", len(run.skipped), run.folder / "skipped.tsv")
 
     def _train_epoch(self, run: TrainingRun, tracker: Tracker, stop: StopRequest) -> None:
         """One pass over the training list, from `run.first_batch` on."""
@@ -133,7 +150,7 @@ class MVectorTrainer:
         with tqdm(
             total=len(run.batches), initial=run.first_batch, desc=f"epoch {run.epoch + 1}", unit="batch", disable=None
         ) as progress:
-            for batch in run.loader:
+            for batch in read_batches(run.loader):
                 loss, correct = self._step(run, batch)
                 examples = len(batch["labels"])
                 run.step += 1
@@ -144,6 +161,8 @@ class MVectorTrainer:
                 run.skipped.update(batch["skipped"])
                 done_here += examples
                 progress.update()
+                if not run.step_every_batch and run.first_batch == len(run.batches):
+                    _step_epoch_scheduler(run)
                 if run.step % train_conf.log_interval == 0 or run.first_batch == len(run.batches):
                     _report(run, tracker, done_here / (time.perf_counter() - started), progress)
                 if stop.asked:
@@ -176,8 +195,6 @@ class MVectorTrainer:
         run.scaler.update()
         if run.step_every_batch:
             run.scheduler.step()
-        elif run.first_batch + 1 == len(run.batches):
-            _step_epoch_scheduler(run)
         return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()
 
     def _evaluate_epoch(self, run: TrainingRun, tracker: Tracker, development: Development) -> None:
@@ -195,19 +212,23 @@ class MVectorTrainer:
             run.save_best()
 
     def _evaluation_is_due(self, run: TrainingRun) -> bool:
-        return run.finished or run.epoch % self.config.train_conf.eval_interval == 0
+        """Whether the epoch that has just been trained is to be evaluated."""
+        train_conf = self.config.train_conf
+        return run.epoch + 1 == train_conf.max_epoch or (run.epoch + 1) % train_conf.eval_interval == 0
 
     def evaluate(
         self, resume_model: str | os.PathLike[str] | None = None, save_image_path: str | os.PathLike[str] | None = None
     ) -> tuple[float, float, float]:
         """(EER, minDCF(0.01), threshold) on the configuration's test lists; see :mod:`mvector.cli.evaluate`."""
+        config = self.config
         if resume_model is not None:
-            self.embedder = load_model(resume_model, self.device).embedder
+            model = load_model(resume_model, self.device)
+            self.embedder, config = model.embedder, model.config  # its own rate and level; the lists are ours
         if self.embedder is None:
             raise ModelError("nothing to evaluate: give resume_model, or train first")
         data = self.config.dataset_conf
         trials = load_trials(data.enroll_list, data.trials_list, data.enroll_map, data.data_root)
-        result, scored = evaluate_trials(self.embedder, self.config, trials, "test")
+        result, scored = evaluate_trials(self.embedder, config, trials, "test")
         if save_image_path is not None:
             from mvector.metrics.plots import save_evaluation_plots
 
@@ -241,12 +262,7 @@ def _report(run: TrainingRun, tracker: Tracker, rate: float, progress: tqdm) -> 
     examples = max(1, run.totals["examples"])
     loss, accuracy = float(run.totals["loss"]) / examples, float(run.totals["correct"]) / examples
     epochs = run.config.train_conf.max_epoch
-    if not np.isfinite(loss):
-        raise MVectorError(
-            f"the loss is {loss} at step {run.step} (epoch {run.epoch + 1}). Lower the learning rate, set "
-            f"train_conf.clip_grad_norm, or set train_conf.enable_amp to False; {run.folder / 'last_model'} holds the "
-            "last good state."
-        )
+    run.check_loss_is_finite()
     scalars = {
         "Train/loss": loss,
         "Train/accuracy": accuracy,
@@ -288,19 +304,43 @@ def _draw_curves(tracker: Tracker) -> None:
         logger.debug("no curves drawn: %s", error)
 
 
+def _make_room(folder: Path, log_folder: Path, resume_from: Path | None) -> None:
+    """Keep what an earlier run left in the two folders; carry over the best model of a run that goes on elsewhere."""
+    if resume_from is None:
+        set_aside(folder)
+        set_aside(log_folder)
+    elif resume_from.resolve().parent != folder.resolve():
+        set_aside(folder)
+        best = resume_from.parent / "best_model"
+        if best.is_dir():
+            shutil.copytree(best, folder / "best_model")
+
+
 @contextlib.contextmanager
-def _log_file(folder: Path) -> Iterator[None]:
-    """What is logged meanwhile, from INFO on, also stands in folder/train.log, whatever the importer shows."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("[%(asctime)s %(levelname)s] %(message)s"))
+def _log_file() -> Iterator[Callable[[Path], None]]:
+    """What is logged meanwhile, from INFO on, whatever the importer shows, goes into folder/train.log as soon as the
+    function that is yielded was called with the folder; what was logged before goes there too."""
+    buffer = logging.handlers.MemoryHandler(capacity=10**6, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
+    handlers: list[logging.Handler] = [buffer]
+
+    def open_log(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(folder / "train.log", encoding="utf-8")
+        file.setFormatter(logging.Formatter("[%(asctime)s %(levelname)s] %(message)s"))
+        handlers.append(file)
+        buffer.setTarget(file)
+        buffer.flush()
+        logger.removeHandler(buffer)
+        logger.addHandler(file)
+
     level = logger.level
     if not logger.isEnabledFor(logging.INFO):
         logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
+    logger.addHandler(buffer)
     try:
-        yield
+        yield open_log
     finally:
-        logger.removeHandler(handler)
         logger.setLevel(level)
-        handler.close()
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mvector.audio import audio_info, load_audio
-from mvector.errors import ConfigError
+from mvector.errors import AudioError, ConfigError
 
 SOUND_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"}
 CHANNEL_ANCHORS_HZ = np.array([60.0, 150.0, 400.0, 1000.0, 2500.0, 5000.0, 8000.0])
@@ -151,7 +151,7 @@ def _response_spectrum(path: str, sample_rate_hz: int, size: int) -> np.ndarray:
     response = response[direct : direct + sample_rate_hz]
     energy = float(np.sum(np.square(response)))
     if energy == 0:
-        raise ConfigError(f"augmentation: the room response {path} is silent; remove it from the folder")
+        raise AudioError(f"{path}: the room response is silent; remove it from the folder")
     return np.fft.rfft(response / np.sqrt(energy), size).astype(np.complex64)
 
 

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mvector.evaluation import evaluate_trials, rates_at
     from mvector.model_directory import load_model, write_text
 
-    model = load_model(arguments.model_path, choose_device(arguments.device, arguments.use_gpu))
+    model = load_model(arguments.model_path, choose_device(arguments.device, arguments.use_gpu), arguments.overrides)
     lists = load_config(arguments.configs or model.path / "config.yml", overrides=arguments.overrides).dataset_conf
     trials = load_trials(lists.enroll_list, lists.trials_list, lists.enroll_map, lists.data_root)
     name = str(lists.trials_list or lists.enroll_list)
@@ -70,4 +70,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _is_development_list(metrics: dict[str, Any], name: str) -> bool:
     used = metrics.get("development", {}).get("list")
-    return used is not None and Path(used) == Path(name)
+    return used is not None and Path(used).resolve() == Path(name).resolve()

@@ -1,6 +1,9 @@
 """`train.py`, `mvector train`: train a model and say what to do next."""
 
 import argparse
+import os
+import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Interrupted as stop:
         print(translate("Training stopped; everything is saved in {folder}.").format(folder=stop.folder))
         print(translate("Go on with:"))
-        print(f"  python train.py --configs {arguments.configs} --resume_model {stop.folder}")
+        print(f"  python train.py {resume_arguments(sys.argv[1:] if argv is None else argv, stop.folder)}")
         sys.exit(130)
     best, metrics = run.folder / "best_model", run.best_metrics or run.last_metrics
     if "eer" in metrics:
@@ -67,15 +70,42 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"  {command}")
 
 
+def resume_arguments(argv: Sequence[str], folder: Path) -> str:
+    """The arguments that the run was started with, and the folder to go on from, quoted for a shell."""
+    kept, skip = [], False
+    for argument in argv:
+        if not skip and argument.partition("=")[0] not in ("--resume_model", "--pretrained_model"):
+            kept.append(argument)
+        skip = argument in ("--resume_model", "--pretrained_model")
+    return join_command([*kept, "--resume_model", str(folder)])
+
+
+def join_command(arguments: Sequence[str]) -> str:
+    return subprocess.list2cmdline(arguments) if os.name == "nt" else shlex.join(arguments)
+
+
 def next_commands(run: "TrainingRun", log_dir: Path) -> list[str]:
     """Commands that work as printed: test, compare two recordings of one development speaker, look at the curves."""
     data, best, commands = run.config.dataset_conf, run.folder / "best_model", []
     if data.trials_list or data.enroll_list:
-        commands.append(f"python eval.py --model_path {best} --save_image_path output/")
+        commands.append(join_command(["python", "eval.py", "--model_path", str(best), "--save_image_path", "output/"]))
     if run.development is not None:
         first, second = target_pair(run.development.trials)
-        commands.append(f"python infer_contrast.py --model_path {best} --audio_path1 {first} --audio_path2 {second}")
-    commands.append(f"visualdl --logdir {log_dir}")
+        commands.append(
+            join_command(
+                [
+                    "python",
+                    "infer_contrast.py",
+                    "--model_path",
+                    str(best),
+                    "--audio_path1",
+                    first,
+                    "--audio_path2",
+                    second,
+                ]
+            )
+        )
+    commands.append(join_command(["visualdl", "--logdir", str(log_dir)]))
     return commands
 
 

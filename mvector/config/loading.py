@@ -1,6 +1,7 @@
 """Reading a configuration: file, 1.0 form, augmentation file, overrides, schema, names."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,7 +39,7 @@ class _Origins:
 
 def load_config(
     source: str | os.PathLike[str] | Mapping[str, Any],
-    overrides: Iterable[str] = (),
+    overrides: str | Iterable[str] = (),
     augmentation: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     check_names: bool = True,
 ) -> Config:
@@ -59,7 +60,9 @@ def load_config(
     if augmentation is not None:
         values[_AUGMENTATION] = load_augmentation(augmentation).model_dump()
         origins[(_AUGMENTATION,)] = "augmentation" if isinstance(augmentation, Mapping) else str(augmentation)
-    for override in [overrides] if isinstance(overrides, str) else overrides:
+    if isinstance(overrides, str):  # the form of mvector 1.1: 'a.b=c,d.e=f'
+        overrides = re.split(r",(?=\s*[\w.]+=)", overrides) if overrides else ()
+    for override in overrides:
         _apply_override(values, override, origins)
     config = _validate(Config, values, origins)
     if check_names:

@@ -1,6 +1,6 @@
 """Training examples: one crop of one utterance, augmented, as features (CPU) or as a waveform (accelerator)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,12 +107,12 @@ class TrainingDataset(Dataset[Example]):
         augment = self.augmentation
         speed_class = int(rng.integers(len(SPEEDS))) if rng.random() < augment.speed_prob else 0
         waveform = self._read_crop(index, SPEEDS[speed_class], rng.random())
-        if self.crop.target_db is not None:
-            waveform = normalize_level(waveform, self.crop.target_db)
         if augment.room_and_channel is not None:
-            waveform = augment.room_and_channel(waveform, rng)
+            waveform = _augmented(augment.room_and_channel, waveform, rng, skipped)
         if augment.noise is not None and rng.random() < augment.noise_prob:
-            waveform = augment.noise(waveform, rng)
+            waveform = _augmented(augment.noise, waveform, rng, skipped)
+        if self.crop.target_db is not None:  # after noise and rooms, as a recording that holds them is levelled
+            waveform = normalize_level(waveform, self.crop.target_db)
         if augment.volume is not None and rng.random() < augment.volume_prob:
             waveform = augment.volume(waveform, rng)
         label = int(self.labels[index]) + (self.speakers * speed_class if augment.speed_classes else 0)
@@ -120,13 +120,20 @@ class TrainingDataset(Dataset[Example]):
         draws = torch.from_numpy(spec_augment.draw(rng)) if spec_augment is not None else torch.zeros(0)
         sound = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
         if self.featurizer is not None:
-            with torch.random.fork_rng(devices=[]):  # dither draws from torch's generator
-                torch.manual_seed(int(rng.integers(2**63)))
-                features, _ = self.featurizer(sound[None])
+            features = self._features(sound, rng)
             if spec_augment is not None:
                 features = spec_augment(features, draws[None])
             sound = features[0]
         return Example(sound, label, draws, skipped)
+
+    def _features(self, sound: Tensor, rng: np.random.Generator) -> Tensor:
+        """Waveform [T] -> features [1, F, D]; `rng` seeds torch's generator where dither draws from it."""
+        assert self.featurizer is not None
+        if not getattr(self.featurizer.feature, "dither", 0):
+            return self.featurizer(sound[None])[0]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**63)))
+            return self.featurizer(sound[None])[0]
 
     def _read_crop(self, index: int, speed: float, position: float) -> np.ndarray:
         """The crop's samples at `speed`, tiled where the utterance is shorter than the crop."""
@@ -152,6 +159,20 @@ class TrainingDataset(Dataset[Example]):
         if len(waveform) >= wanted:
             return waveform[:wanted]
         return tile(waveform, wanted, int(position * len(waveform)))
+
+
+def _augmented(
+    augmenter: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+    waveform: np.ndarray,
+    rng: np.random.Generator,
+    skipped: list[tuple[str, str]],
+) -> np.ndarray:
+    """The augmented waveform; as it was, with a report, when the noise or room recording is broken."""
+    try:
+        return augmenter(waveform, rng)
+    except AudioError as error:
+        skipped.append((str(error), "a noise or room recording; the utterance was used without it"))
+        return waveform
 
 
 def collate(examples: list[Example]) -> dict[str, Any]:

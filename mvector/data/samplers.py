@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
-from mvector.errors import DataListError
+from mvector.errors import ConfigError, DataListError
 
 logger = logging.getLogger("mvector")
 
@@ -36,6 +36,8 @@ class EpochBatches(Sampler[list[Draw]]):
         self.crops, self.batch_size, self.drop_last, self.seed = crops, batch_size, drop_last, seed
         self.epoch, self.first_batch = 0, 0
         self.total = int(crops.sum())
+        if batch_size < 2:
+            raise ConfigError("dataset_conf.sampler.batch_size must be at least 2: batch norm needs two utterances")
         if len(self) == 0:
             raise DataListError(
                 f"the training list gives {self.total} examples an epoch, fewer than one batch of {batch_size}. "

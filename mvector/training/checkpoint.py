@@ -39,21 +39,30 @@ def load_state(folder: Path) -> dict[str, Any]:
     return state
 
 
-def find_run(run_folder: Path, config: Config, resume_model: Path | None = None) -> Path | None:
-    """The folder to go on from: `resume_model`, or an unfinished run of the same configuration in `run_folder`.
+def find_run(
+    run_folder: Path, config: Config, resume_model: Path | None = None, pretrained_model: str | None = None
+) -> Path | None:
+    """The folder to go on from: `resume_model`, or an unfinished run in `run_folder` of the same configuration that
+    started from the same pretrained model.
 
-    None means a new run (see :func:`set_aside`). Raises ModelError when `resume_model` cannot be gone on from.
+    None means a new run (see :func:`set_aside`). Raises ModelError when `resume_model` cannot be gone on from; other
+    settings than that run had are allowed, with a warning that names them.
     """
     if resume_model is not None:
         recover(resume_model)
         load_state(resume_model)
+        then = _comparable(load_config(resume_model / CONFIG)).splitlines()
+        now = _comparable(config).splitlines()
+        if changed := [line for line in now if line not in then]:
+            logger.warning("going on with other settings than %s had: %s", resume_model, ", ".join(changed))
         return resume_model
     last = run_folder / "last_model"
     recover(last)
     if not (last / STATE).is_file():
         return None
     same = _comparable(load_config(last / CONFIG)) == _comparable(config)
-    if same and load_state(last)["epoch"] < config.train_conf.max_epoch:
+    state = load_state(last) if same else {}
+    if same and state["epoch"] < config.train_conf.max_epoch and state["pretrained_model"] == pretrained_model:
         logger.info("an unfinished run of this configuration is in %s", last)
         return last
     return None
@@ -74,4 +83,4 @@ def _comparable(config: Config) -> str:
     """The configuration without the number of speakers, which is counted from the list when a run starts."""
     copy = config.model_copy(deep=True)
     copy.model_conf.classifier.num_speakers = None
-    return copy.to_yaml()
+    return copy.describe()

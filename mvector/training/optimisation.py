@@ -1,5 +1,6 @@
 """Optimisers and learning-rate schedules by name: everything in torch.optim, and a warm-up cosine schedule."""
 
+import logging
 import math
 from typing import Any
 
@@ -8,6 +9,8 @@ from torch import nn
 
 from mvector.config import Config
 from mvector.errors import ConfigError
+
+logger = logging.getLogger("mvector")
 
 
 class WarmupCosineSchedulerLR(torch.optim.lr_scheduler.LambdaLR):
@@ -44,6 +47,10 @@ class WarmupCosineSchedulerLR(torch.optim.lr_scheduler.LambdaLR):
 def build_optimizer(config: Config, modules: list[nn.Module]) -> torch.optim.Optimizer:
     name, arguments = config.optimizer_conf.optimizer, dict(config.optimizer_conf.optimizer_args)
     cls = getattr(torch.optim, name)
+    if name in ("LBFGS", "SparseAdam"):
+        raise ConfigError(
+            f"optimizer_conf.optimizer: {name} does not train such networks (a closure, sparse gradients)"
+        )
     parameters = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
     return _construct(cls, "optimizer_conf.optimizer_args", parameters, **arguments)
 
@@ -58,6 +65,7 @@ def build_scheduler(
         return WarmupCosineSchedulerLR(optimizer, steps_per_epoch=steps_per_epoch, **arguments), True
     cls = getattr(torch.optim.lr_scheduler, name)
     per_batch = name in ("OneCycleLR", "CyclicLR")
+    logger.info("%s is stepped once every %s", name, "batch" if per_batch else "epoch (mvector 1.1: every batch)")
     if name == "OneCycleLR" and "total_steps" not in arguments and "epochs" not in arguments:
         arguments["total_steps"] = steps_per_epoch * config.train_conf.max_epoch
     if name == "CosineAnnealingLR":

@@ -2,9 +2,10 @@
 
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -138,6 +139,8 @@ def build_loader(
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
+        # The loader seeds its workers from here; from the global generator it would shift what dropout draws.
+        generator=torch.Generator().manual_seed(config.train_conf.seed),
         worker_init_fn=_leave_signals_to_trainer,
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
@@ -149,6 +152,24 @@ def _leave_signals_to_trainer(_: int) -> None:
     """Workers ignore Ctrl-C and SIGTERM: the trainer saves first and then ends them."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+
+def features_in_workers(device: torch.device) -> bool:
+    """Whether the workers compute the features: on a CPU one utterance at a time stays in cache, while an accelerator
+    computes them for the whole batch."""
+    return device.type == "cpu"
+
+
+def read_batches(loader: DataLoader) -> Iterator[dict[str, Any]]:
+    """The loader's batches. A user's mistake that a worker met comes as the sentence it is, without the traceback that
+    torch wraps it in."""
+    try:
+        yield from loader
+    except MVectorError as error:
+        text = str(error)
+        if "Original Traceback" in text:
+            text = text.rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2].strip()
+        raise type(error)(text) from None
 
 
 def end_workers(loader: DataLoader) -> None:

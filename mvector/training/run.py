@@ -17,10 +17,10 @@ from mvector.config import Config
 from mvector.data.corpora.demo import synthetic_statement
 from mvector.data.lists import speaker_classes
 from mvector.embedder import SpeakerEmbedder
-from mvector.errors import ConfigError, ModelError
+from mvector.errors import ConfigError, ModelError, MVectorError
 from mvector.evaluation import Evaluation
 from mvector.losses import MarginScheduler, SpeakerClassifier
-from mvector.model_directory import read_speakers, replace_directory, save_model
+from mvector.model_directory import read_speakers, replace_directory, save_model, write_text
 from mvector.registry import LOSSES
 from mvector.training.checkpoint import load_state, save_state
 from mvector.training.optimisation import build_optimizer, build_scheduler
@@ -28,6 +28,7 @@ from mvector.training.preparation import (
     build_batches,
     build_dataset,
     build_loader,
+    features_in_workers,
     read_development,
     read_training_list,
 )
@@ -43,8 +44,16 @@ class TrainingRun:
     batches it has seen. `totals` sums loss, right answers and examples over the present epoch.
     """
 
-    def __init__(self, config: Config, device: torch.device, folder: Path, resume_from: Path | None = None):
-        self.config, self.device, self.folder = config, device, folder
+    def __init__(
+        self,
+        config: Config,
+        device: torch.device,
+        folder: Path,
+        resume_from: Path | None = None,
+        do_eval: bool = True,
+        pretrained_model: str | None = None,
+    ):
+        self.config, self.device, self.folder, self.pretrained_model = config, device, folder, pretrained_model
         torch.manual_seed(config.train_conf.seed)
         utterances = read_training_list(config)
         self.speakers = list(speaker_classes(utterances))
@@ -52,14 +61,12 @@ class TrainingRun:
             self.speakers = self._resumed_speakers(resume_from)
         self._count_speakers()
         self.classes = {speaker: number for number, speaker in enumerate(self.speakers)}
-        self.development = read_development(config)
+        self.development = read_development(config) if do_eval else None
         self.synthetic = synthetic_statement(config.dataset_conf.train_list)
 
         self.embedder = SpeakerEmbedder.from_config(config)
         self._check_sample_rate()
-        # On a CPU one utterance at a time stays in cache, so the workers compute the features; an accelerator
-        # computes them for the whole batch.
-        self.features_in_workers = device.type == "cpu"
+        self.features_in_workers = features_in_workers(device)
         featurizer = self.embedder.featurizer if self.features_in_workers else None
         self.dataset = build_dataset(config, utterances, self.classes, featurizer)
         self.batches = build_batches(config, utterances, self.dataset)
@@ -81,6 +88,7 @@ class TrainingRun:
         if config.train_conf.use_compile:
             self.forward_backbone = torch.compile(self.embedder.backbone)
         self.loss: Any = LOSSES.build(config.loss_conf.loss, config.loss_conf.loss_args).to(device)
+        self._check_loss()
         self.margin_scheduler = self._build_margin_scheduler()
         self.optimizer = build_optimizer(config, [self.network, self.loss])
         self.scheduler, self.step_every_batch = build_scheduler(config, self.optimizer, len(self.batches))
@@ -143,6 +151,18 @@ class TrainingRun:
             },
         }
 
+    def check_loss_is_finite(self) -> None:
+        """Raise MVectorError when the epoch's loss is not finite: such weights must not replace good ones."""
+        loss = float(self.totals["loss"])
+        if np.isfinite(loss):
+            return
+        last = self.folder / "last_model"
+        saved = f" The last good state is in {last}." if last.exists() else ""
+        raise MVectorError(
+            f"the loss is {loss} at step {self.step} (epoch {self.epoch + 1}). Lower the learning rate, set "
+            f"train_conf.clip_grad_norm, or set train_conf.enable_amp to False.{saved}"
+        )
+
     def save_best(self) -> None:
         """best_model: the weights as they are, with the best metrics."""
         metrics = self.best_metrics or self.metrics(None)
@@ -158,7 +178,11 @@ class TrainingRun:
             save_model(folder, self.embedder, self.config, self.last_metrics, self.speakers, self.classifier)
             save_state(folder, self._state())
 
+        self.check_loss_is_finite()
         replace_directory(self.folder / "last_model", fill)
+        if self.skipped:
+            report = "".join(f"{path}\t{reason}\n" for path, reason in sorted(self.skipped.items()))
+            write_text(self.folder / "skipped.tsv", report)
         self.saved_at = time.monotonic()
 
     def _state(self) -> dict[str, Any]:
@@ -170,6 +194,7 @@ class TrainingRun:
             "first_batch": self.first_batch,
             "step": self.step,
             "batches_per_epoch": len(self.batches),
+            "pretrained_model": self.pretrained_model,
             "totals": {name: float(value) for name, value in self.totals.items()},
             "network": self.network.state_dict(),
             "loss": self.loss.state_dict(),
@@ -197,7 +222,9 @@ class TrainingRun:
             self.scheduler.load_state_dict(state["scheduler"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise ModelError(f"{folder} does not fit this configuration: {str(error).splitlines()[0]}") from error
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty when it was switched off
+            self.scaler.load_state_dict(state["scaler"])
+        self.pretrained_model = state["pretrained_model"]
         torch.set_rng_state(state["rng"]["cpu"])
         if self.device.type == "cuda" and "cuda" in state["rng"]:
             torch.cuda.set_rng_state(state["rng"]["cuda"], self.device)
@@ -232,6 +259,24 @@ class TrainingRun:
                 len(self.speakers),
             )
         classifier.num_speakers = len(self.speakers)
+
+    def _check_loss(self) -> None:
+        """Refuse a loss and a classifier that do not fit each other."""
+        loss, classifier = self.config.loss_conf.loss, self.config.model_conf.classifier
+        if hasattr(self.loss, "margin") and classifier.classifier_type == "Linear":
+            raise ConfigError(
+                f"loss_conf.loss {loss} has a margin between angles and needs cosines: set "
+                "model_conf.classifier.classifier_type to Cosine, or the loss to CELoss"
+            )
+        if classifier.K > 1 and loss != "SubCenterLoss":
+            raise ConfigError(
+                f"model_conf.classifier.K is {classifier.K}, but {loss} takes one vector per speaker: set K to 1"
+            )
+        if loss == "CELoss" and classifier.classifier_type == "Cosine":
+            logger.warning(
+                "CELoss on cosines hardly learns: they lie between -1 and 1. Set model_conf.classifier.classifier_type "
+                "to Linear"
+            )
 
     def _check_sample_rate(self) -> None:
         stated, of_feature = self.config.dataset_conf.dataset.sample_rate, self.embedder.featurizer.sample_rate_hz

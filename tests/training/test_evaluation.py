@@ -9,7 +9,6 @@ import soundfile
 
 from mvector.cli.evaluate import main as evaluate
 from mvector.cli.train import main as train
-from mvector.config import load_config
 from mvector.data.lists import read_data_list
 from mvector.data.trials import load_trials
 from mvector.errors import DataListError
@@ -107,6 +106,10 @@ def test_rates_at_a_threshold_counts_by_hand():
     assert rates_at(TrialScores(scores, labels, counts=counts), 0.5) == {"threshold": 0.5, "frr": 0.25, "far": 0.75}
 
 
-def test_old_configuration_without_overrides_reads_back(trained):
-    config = load_config(trained / "config.yml")
-    assert load_config(trained / "config.yml").to_yaml() == config.to_yaml()
+def test_eval_overrides_reach_the_model(trained, capsys):
+    def eer(*overrides: str) -> float:
+        evaluate(["--model_path", str(trained), "--device", "cpu", *(x for o in overrides for x in ("--set", o))])
+        capsys.readouterr()
+        return json.loads((trained / "eval_test.json").read_text(encoding="utf-8"))["threshold"]
+
+    assert eer() != eer("dataset_conf.eval_conf.max_duration=0.2")

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from mvector.config import load_config
-from mvector.errors import ModelError
+from mvector.errors import ModelError, MVectorError
 from mvector.model_directory import recover, replace_directory
 from mvector.trainer import Interrupted, MVectorTrainer
 from mvector.training.tracking import read_records
@@ -41,8 +41,8 @@ def run(settings: dict, folder: Path, **arguments) -> None:
     trainer.train(save_model_path=folder / "models", log_dir=folder / "log", **arguments)
 
 
-def weights(folder: Path, name: str = "last_model") -> bytes:
-    return (folder / "models" / "EcapaTdnn_Fbank" / name / "model.safetensors").read_bytes()
+def weights(folder: Path, name: str = "last_model", model: str = "EcapaTdnn_Fbank") -> bytes:
+    return (folder / "models" / model / name / "model.safetensors").read_bytes()
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +76,123 @@ def test_the_number_of_workers_does_not_matter(settings, tmp_path):
     settings["dataset_conf"]["dataLoader"]["num_workers"] = 2
     run(settings, tmp_path / "two")
     assert weights(tmp_path / "none") == weights(tmp_path / "two")
+
+
+DROPOUT_NET = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    min_frames = 1
+    def __init__(self, input_size, embd_dim=8):
+        super().__init__()
+        self.embd_dim = embd_dim
+        self.layers = nn.Sequential(nn.Linear(input_size, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, embd_dim))
+    def forward(self, features):
+        return self.layers(features).mean(dim=1)
+"""
+
+
+def test_dropout_draws_the_same_after_a_stop_and_with_any_number_of_workers(settings, tmp_path, monkeypatch):
+    (tmp_path / "dropout_net.py").write_text(DROPOUT_NET, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings["model_conf"] = {"model": "dropout_net.Net"}
+    run(settings, tmp_path / "unbroken")
+    unbroken = weights(tmp_path / "unbroken", model="Net_Fbank")
+    settings["dataset_conf"]["dataLoader"]["num_workers"] = 1
+    run(settings, tmp_path / "worker")
+    assert weights(tmp_path / "worker", model="Net_Fbank") == unbroken
+    settings["dataset_conf"]["dataLoader"]["num_workers"] = 0
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(8))
+    with pytest.raises(Interrupted):
+        run(settings, tmp_path / "broken")
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(10**9))
+    run(settings, tmp_path / "broken")
+    assert weights(tmp_path / "broken", model="Net_Fbank") == unbroken
+
+
+def test_without_evaluation_a_stop_loses_nothing(settings, tmp_path, monkeypatch):
+    run(settings, tmp_path / "unbroken", do_eval=False)
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(9))
+    with pytest.raises(Interrupted):
+        run(settings, tmp_path / "broken", do_eval=False)
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(10**9))
+    run(settings, tmp_path / "broken", do_eval=False)
+    assert weights(tmp_path / "broken", "best_model") == weights(tmp_path / "unbroken", "best_model")
+    assert weights(tmp_path / "broken", "best_model") == weights(tmp_path / "broken")
+
+
+def test_resuming_without_evaluation_keeps_the_best_model_and_its_figures(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(9))
+    with pytest.raises(Interrupted):
+        run(settings, tmp_path)
+    best = weights(tmp_path, "best_model")
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(10**9))
+    run(settings, tmp_path, do_eval=False)
+    assert weights(tmp_path, "best_model") == best
+
+
+def test_going_on_elsewhere_takes_the_best_model_along_and_overwrites_nothing(settings, tmp_path, monkeypatch):
+    run(settings, tmp_path / "elsewhere", do_eval=False)  # another run stands where the resumed one is to go
+    kept = weights(tmp_path / "elsewhere")
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(9))
+    with pytest.raises(Interrupted) as stop:
+        run(settings, tmp_path / "here")
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(10**9))
+    run(settings, tmp_path / "elsewhere", resume_model=stop.value.folder)
+    assert (tmp_path / "elsewhere/models/EcapaTdnn_Fbank.previous-1/last_model/model.safetensors").read_bytes() == kept
+    assert weights(tmp_path / "elsewhere", "best_model")
+
+
+def test_resuming_with_other_settings_says_which(settings, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(2))
+    with pytest.raises(Interrupted) as stop:
+        run(settings, tmp_path)
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(10**9))
+    settings["train_conf"]["clip_grad_norm"] = 5.0
+    run(settings, tmp_path, resume_model=stop.value.folder)
+    assert "train_conf.clip_grad_norm=5.0" in caplog.text
+
+
+def test_another_pretrained_model_is_another_run(settings, tmp_path, monkeypatch):
+    run(settings, tmp_path / "base")
+    base = tmp_path / "base" / "models" / "EcapaTdnn_Fbank" / "best_model"
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(2))
+    with pytest.raises(Interrupted):
+        run(settings, tmp_path)
+    monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(10**9))
+    with pytest.raises(ModelError, match="nowhere"):
+        run(settings, tmp_path, pretrained_model=tmp_path / "nowhere")
+    run(settings, tmp_path, pretrained_model=base)
+    assert (tmp_path / "models" / "EcapaTdnn_Fbank.previous-1").is_dir()
+
+
+def test_a_failed_start_moves_nothing_aside(settings, tmp_path):
+    run(settings, tmp_path)
+    settings["train_conf"]["seed"] = 9
+    settings["dataset_conf"]["sampler"]["batch_size"] = 10**6
+    with pytest.raises(MVectorError):
+        run(settings, tmp_path)
+    assert [path.name for path in (tmp_path / "log").iterdir()] == ["EcapaTdnn_Fbank"]
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["EcapaTdnn_Fbank"]
+
+
+def test_the_printed_resume_command_repeats_the_arguments(tmp_path):
+    from mvector.cli.train import resume_arguments
+
+    argv = [
+        "--configs",
+        "my config.yml",
+        "--set",
+        "a.b=1",
+        "--resume_model",
+        "old",
+        "--pretrained_model=x",
+        "--device",
+        "cpu",
+    ]
+    if os.name != "nt":
+        printed = resume_arguments(argv, Path("models/last"))
+        assert printed == "--configs 'my config.yml' --set a.b=1 --device cpu --resume_model models/last"
 
 
 def test_another_seed_gives_other_weights(settings, tmp_path):
