@@ -1,14 +1,14 @@
 """What the scripts say, in Chinese.
 
-SCRIPTS    texts that the commands pass to `translate`, word for word; {
-    "show the version": "显示版本号",
-    "expected True or False, found {text}": "应为 True 或 False，实际为 {text}",placeholders} as in the English
+SCRIPTS    texts that the commands pass to `translate`, word for word; {placeholders} as in the English
 SENTENCES  errors and warnings of the library, recognised in their finished form: a placeholder stands for any text,
            which is itself looked up again; a sentence that begins with a space may follow any other
 ARGPARSE   words of Python's argparse
 """
 
 SCRIPTS = {
+    "show the version": "显示版本号",
+    "expected True or False, found {text}": "应为 True 或 False，实际为 {text}",
     # mvector
     "Commands": "命令",
     "mvector COMMAND --help tells more.": "每个命令的用法：mvector COMMAND --help",
@@ -345,10 +345,11 @@ SENTENCES = {
         "pretrained_model：{folder} 里没有 {file}；请给出模型目录"
     ),
     "the loss is {loss} at step {step} (epoch {epoch}). Lower the learning rate, set train_conf.clip_grad_norm, or set "
-    "train_conf.enable_amp to False; {folder} holds the last good state.": (
+    "train_conf.enable_amp to False.{saved}": (
         "第 {step} 步（第 {epoch} 轮）损失变成了 {loss}。请降低学习率、设置 train_conf.clip_grad_norm，"
-        "或把 train_conf.enable_amp 设为 False；{folder} 里是最后一次正常的状态。"
+        "或把 train_conf.enable_amp 设为 False。{saved}"
     ),
+    " The last good state is in {folder}.": "最后一次正常的状态在 {folder}。",
     "threshold must be a cosine similarity from -1 to 1, found {found}": (
         "阈值应为 -1 到 1 之间的余弦相似度，现在是 {found}"
     ),
