@@ -7,6 +7,12 @@ ARGPARSE   words of Python's argparse
 """
 
 SCRIPTS = {
+    "{count} recordings cannot be read, {path} for one: --check --drop leaves them out.": (
+        "有 {count} 个录音无法读取，例如 {path}：用 --check --drop 可以把它们排除。"
+    ),
+    "{corpus}: {count} sounds. Put into configs/augmentation.yml:": (
+        "{corpus}：共 {count} 个声音文件。请写入 configs/augmentation.yml："
+    ),
     "show the version": "显示版本号",
     "expected True or False, found {text}": "应为 True 或 False，实际为 {text}",
     # mvector
@@ -158,6 +164,16 @@ Trials from any data list:
 }
 
 SENTENCES = {
+    "{name}: {targets} target and {non_targets} non-target trials": (
+        "{name}：同人比对 {targets} 个，异人比对 {non_targets} 个"
+    ),
+    "found: {findings}; see {report}": "发现：{findings}；详见 {report}",
+    "left out: {count} lines": "已排除：{count} 行",
+    "converted: {count} recordings in {folder}": "已转换：{count} 个录音，在 {folder}",
+    "not converted and left out of the lists: {count} recordings, see {report}": (
+        "未能转换并已从列表排除：{count} 个录音，详见 {report}"
+    ),
+    "written: {lists}": "已写入：{lists}",
     # what may follow a sentence
     " Did you mean {name}?": "您是不是想写 {name}？",
     " (and {count} more)": "（另有 {count} 处错误）",

@@ -100,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         files = lists_named(_commas(args.lists)) if args.lists else lists_in(written.get("folder", args.output))
         shared = args.split == "identification"
-        print(rework(files, args.output, args.check, args.drop, args.convert, args.num_workers, shared))
+        told = rework(files, args.output, args.check, args.drop, args.convert, args.num_workers, shared)
+        print("\n".join(translate(line) for line in told.splitlines()))
 
 
 def _make_lists(args: argparse.Namespace) -> dict[str, str] | None:
@@ -127,7 +128,11 @@ def _make_lists(args: argparse.Namespace) -> dict[str, str] | None:
     augmentation = [source for source in sources if isinstance(source.corpus, AugmentationCorpus)]
     speech = [source for source in sources if source not in augmentation]
     for source in augmentation:
-        print(f"{source.name}: {len(source.recordings):,} sounds. Put into configs/augmentation.yml:")
+        print(
+            translate("{corpus}: {count} sounds. Put into configs/augmentation.yml:").format(
+                corpus=source.name, count=f"{len(source.recordings):,}"
+            )
+        )
         for key, folder in augmentation_settings(source).items():
             section, name = key.split(".")
             print(f"{section}:\n  prob: 0.5\n  {name}: '{folder}'")
@@ -146,10 +151,14 @@ def _make_lists(args: argparse.Namespace) -> dict[str, str] | None:
     print(format_statistics(statistics))
     for name in ("dev_trials", "test_trials"):
         if name in written:
-            print(_count_trials(written[name]))
+            print(translate(_count_trials(written[name])))
     unreadable = [path for row in statistics.values() for path in row.unreadable]
     if unreadable:
-        print(f"{len(unreadable)} recordings cannot be read, {unreadable[0]} for one: --check --drop leaves them out.")
+        print(
+            translate("{count} recordings cannot be read, {path} for one: --check --drop leaves them out.").format(
+                count=len(unreadable), path=unreadable[0]
+            )
+        )
     settings = " ".join(f"--set {key}={path}" for key, path in config_keys(written).items())
     print(f"\n{translate('Next')}:\n  python train.py --configs configs/ecapa_tdnn.yml {settings}")
     return {"folder": args.output}
@@ -165,7 +174,7 @@ def _make_demo(args: argparse.Namespace, names: list[str]) -> dict[str, str]:
         raise ConfigError("the demo corpus is synthetic and is not mixed with others: give --corpus demo alone.")
     folder = ensure_demo_corpus(args.root or Path(args.output) / "demo", args.seed)
     print(format_statistics(list_statistics({"train_list.txt": read_data_list(folder / "train_list.txt")})))
-    print(f"{STATEMENT}\n\n{translate('Next')}:\n  python train.py --configs configs/quickstart.yml")
+    print(f"{translate(STATEMENT)}\n\n{translate('Next')}:\n  python train.py --configs configs/quickstart.yml")
     return {"folder": str(folder)}
 
 
@@ -187,7 +196,7 @@ def _make_trials(args: argparse.Namespace) -> None:
     trials = make_trials(voices, None, args.targets, args.nontargets, args.same_sex_share, args.seed)
     path = Path(args.output) / f"{Path(args.trials_from).stem.removesuffix('_list')}_trials.txt"
     write_trials(path, trials)
-    print(_count_trials(path))
+    print(translate(_count_trials(path)))
     print(
         f"\n{translate('Next')}:\n  python eval.py --model_path models/EcapaTdnn_Fbank/best_model "
         f"--set dataset_conf.trials_list={path.as_posix()}"
