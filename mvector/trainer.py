@@ -92,6 +92,11 @@ class MVectorTrainer:
 
         Raises Interrupted after Ctrl-C or SIGTERM, when everything is saved; MVectorError for a user's mistakes.
         """
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ConfigError(
+                "started by torchrun with several processes, which this version does not train with: they would write "
+                "over each other's files. Run `python train.py …` once."
+            )
         if max_epoch is not None:
             self.config.train_conf.max_epoch = max_epoch
         folder, log_folder = Path(save_model_path) / self.name, Path(log_dir) / self.name

@@ -264,6 +264,13 @@ def test_losses_and_classifiers_that_do_not_fit_are_refused(settings, tmp_path):
         train(settings, tmp_path)
 
 
+def test_several_processes_are_refused_before_they_overwrite_each_other(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="torchrun"):
+        train(settings, tmp_path)
+    assert not (tmp_path / "models").exists()
+
+
 def test_without_evaluation_no_test_list_is_needed(settings, tmp_path):
     settings["dataset_conf"] |= {"dev_trials_list": "missing.txt", "trials_list": "missing.txt"}
     settings["train_conf"]["max_epoch"] = 1
