@@ -236,4 +236,4 @@ def _count(args: argparse.Namespace, name: str) -> int | float | None:
 def _corpus_names() -> list[str]:
     from mvector.registry import CORPORA
 
-    return sorted({*CORPORA.names(), "demo"})
+    return CORPORA.names()
