@@ -1,7 +1,7 @@
 """Waveform → embedding: the featurizer and the backbone as one module, the same in training, evaluation and service."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from mvector.config import Config
 from mvector.errors import TooShortError
 from mvector.features import AudioFeaturizer
+from mvector.features.base import FrameFeature
+from mvector.features.self_supervised import SelfSupervised
 from mvector.registry import BACKBONES
 
 
@@ -29,7 +31,11 @@ class SpeakerEmbedder(nn.Module):
         self.backbone = backbone
 
     @classmethod
-    def from_config(cls, config: Config) -> "SpeakerEmbedder":
+    def from_config(cls, config: Config, frontend: Mapping[str, Any] | None = None) -> "SpeakerEmbedder":
+        """Built with random weights, those of a self-supervised front end excepted: they are read from its source.
+
+        `frontend` is the description that a model directory has of its front end: with it that is built like the rest.
+        """
         preprocess = config.preprocess_conf
         featurizer = AudioFeaturizer(
             feature_method=preprocess.feature_method,
@@ -37,6 +43,8 @@ class SpeakerEmbedder(nn.Module):
             waveform_scale=preprocess.waveform_scale,
             mean_norm=preprocess.mean_norm,
             backend=preprocess.backend,
+            use_hf_model=preprocess.use_hf_model,
+            frontend=frontend,
         )
         backbone = BACKBONES.build(
             config.model_conf.model, config.model_conf.model_args, input_size=featurizer.feature_size
@@ -97,6 +105,9 @@ class SpeakerEmbedder(nn.Module):
         return self._min_samples
 
     def _frames(self, samples: int) -> int:
+        feature = self.featurizer.feature
+        if isinstance(feature, FrameFeature | SelfSupervised):  # quicker than computing up to ten seconds of features
+            return int(feature.frame_count(torch.tensor(samples))) if samples >= feature.min_samples else 0
         try:
             with torch.inference_mode():
                 return self.featurizer(torch.zeros(1, samples, device=self.device))[0].shape[1]

@@ -5,6 +5,8 @@
     metrics.json             EER, minDCF, threshold, trial counts, versions, and whether the voices were synthetic
     speakers.txt             one speaker per line, in class order
     classifier.safetensors   the classifier's weights, for resuming and fine-tuning only
+    frontend.safetensors     the weights of a learned feature (use_hf_model), whether they were trained or frozen
+    frontend_config.json     what that front end is, so that neither its source nor the Hugging Face hub is needed
 
 A directory is written beside and renamed, so that a reader never meets a half-written one.
 """
@@ -26,6 +28,7 @@ from mvector.errors import ModelError
 
 WEIGHTS, CONFIG, METRICS = "model.safetensors", "config.yml", "metrics.json"
 SPEAKERS, CLASSIFIER = "speakers.txt", "classifier.safetensors"
+FRONTEND, FRONTEND_CONFIG = "frontend.safetensors", "frontend_config.json"
 
 
 @dataclass
@@ -109,6 +112,10 @@ def save_model(
     save_file(_plain_state(embedder.backbone), folder / WEIGHTS)
     if classifier is not None:
         save_file(_plain_state(classifier), folder / CLASSIFIER)
+    if frontend := _plain_state(embedder.featurizer):
+        save_file(frontend, folder / FRONTEND)
+    if description := getattr(embedder.featurizer.feature, "description", None):
+        write_text(folder / FRONTEND_CONFIG, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
     (folder / CONFIG).write_text(config.to_yaml(), encoding="utf-8", newline="\n")
     write_text(folder / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     write_text(folder / SPEAKERS, "".join(f"{name}\n" for name in speakers))
@@ -134,7 +141,7 @@ def load_model(
         if not (folder / name).is_file():
             raise ModelError(_why_no_model(folder, name))
     config = load_config(folder / CONFIG, overrides=overrides)
-    embedder = SpeakerEmbedder.from_config(config)
+    embedder = build_embedder(config, folder)
     load_weights(embedder.backbone, folder / WEIGHTS)
     metrics_file = folder / METRICS
     try:
@@ -145,6 +152,27 @@ def load_model(
     if isinstance(threshold, bool) or not isinstance(threshold, int | float):
         raise ModelError(f"{metrics_file}: expected a JSON object whose 'threshold', if it has one, is a number")
     return ModelDirectory(folder, embedder.eval().to(device), config, metrics, read_speakers(folder))
+
+
+def build_embedder(config: Config, folder: Path) -> SpeakerEmbedder:
+    """The embedder of the model directory `folder` with the weights of a learned feature; the backbone's are random."""
+    frontend = None
+    if config.preprocess_conf.use_hf_model:
+        try:
+            frontend = json.loads((folder / FRONTEND_CONFIG).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"{folder / FRONTEND_CONFIG}, which says what front end the model has, cannot be read: {error}"
+            ) from error
+    embedder = SpeakerEmbedder.from_config(config, frontend)
+    load_frontend(embedder, folder)
+    return embedder
+
+
+def load_frontend(embedder: SpeakerEmbedder, folder: Path) -> None:
+    """Load the weights of a learned feature, where the embedder has one, from a model directory."""
+    if embedder.featurizer.state_dict():
+        load_weights(embedder.featurizer, folder / FRONTEND)
 
 
 def read_speakers(folder: Path) -> list[str]:

@@ -21,7 +21,7 @@ from mvector.device import choose_device
 from mvector.embedder import SpeakerEmbedder
 from mvector.errors import ConfigError, ModelError, MVectorError
 from mvector.evaluation import evaluate_trials
-from mvector.model_directory import load_model
+from mvector.model_directory import load_frontend, load_model
 from mvector.training.checkpoint import find_run, set_aside
 from mvector.training.finetune import start_from
 from mvector.training.preparation import Development, end_workers, read_batches
@@ -70,7 +70,10 @@ class MVectorTrainer:
             self.config.model_conf.classifier.num_speakers = num_speakers
         self.device = choose_device(device, use_gpu)
         self.embedder: SpeakerEmbedder | None = None  # the trained or loaded model, for evaluate()
-        name = f"{self.config.model_conf.model.rpartition('.')[2]}_{self.config.preprocess_conf.feature_method}"
+        feature = self.config.preprocess_conf.feature_method
+        if self.config.preprocess_conf.use_hf_model:
+            feature = Path(feature).name
+        name = f"{self.config.model_conf.model.rpartition('.')[2]}_{feature}"
         self.name = name.replace("/", "_")  # the folder of this kind of model, as in models/EcapaTdnn_Fbank
 
     def train(
@@ -106,11 +109,13 @@ class MVectorTrainer:
             run = TrainingRun(self.config, self.device, folder, resume_from, do_eval, start)
             if resume_from is None and start is not None:
                 start_from(Path(start), run.embedder.backbone, run.classifier, run.classes)
+                load_frontend(run.embedder, Path(start))
             # Only now, when everything has proved to fit; and the pretrained model may lie in the folder.
             _make_room(folder, log_folder, resume_from)
             open_log(log_folder)
             self.embedder = run.embedder
-            tracker = Tracker(log_folder, resume_step=run.step)
+            # Saved before the evaluation that ends an epoch, a run does that evaluation again.
+            tracker = Tracker(log_folder, resume_step=run.step, evaluates_again=run.first_batch > 0)
             try:
                 _describe(run)
                 self._train(run, tracker)
@@ -181,26 +186,27 @@ class MVectorTrainer:
         labels = batch["labels"].to(run.device, non_blocking=True)
         sound = batch["sound"].to(run.device, non_blocking=True)
         if not run.features_in_workers:
-            sound, _ = run.embedder.featurizer(sound)  # [B, T] -> [B, F, D]
+            with run.autocast():  # for a learned feature; the others are computed in float32 all the same
+                sound, _ = run.embedder.featurizer(sound)  # [B, T] -> [B, F, D]
             spec_augment = run.dataset.augmentation.spec_augment
             if spec_augment is not None:
                 sound = spec_augment(sound, batch["draws"].to(run.device, non_blocking=True))
         if run.margin_scheduler is not None:
             run.margin_scheduler.step(run.step)
-        with torch.autocast(run.device.type, run.amp_dtype, enabled=self.config.train_conf.enable_amp):
+        with run.autocast():
             embeddings = run.forward_backbone(sound)  # [B, E]
-            logits = run.classifier(embeddings)  # [B, S]
-        loss = run.loss(logits, labels)
+        loss, correct = run.loss_and_right_answers(embeddings, labels)
         run.optimizer.zero_grad(set_to_none=True)
         run.scaler.scale(loss).backward()
         if self.config.train_conf.clip_grad_norm is not None:
             run.scaler.unscale_(run.optimizer)
-            nn.utils.clip_grad_norm_(run.network.parameters(), self.config.train_conf.clip_grad_norm)
+            trained = [*run.network.parameters(), *run.loss.parameters()]
+            nn.utils.clip_grad_norm_(trained, self.config.train_conf.clip_grad_norm)
         run.scaler.step(run.optimizer)
         run.scaler.update()
         if run.step_every_batch:
             run.scheduler.step()
-        return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()
+        return loss.detach(), correct
 
     def _evaluate_epoch(self, run: TrainingRun, tracker: Tracker, development: Development) -> None:
         result, _ = evaluate_trials(run.embedder, self.config, development.trials, "development")
@@ -244,7 +250,10 @@ class MVectorTrainer:
 def _describe(run: TrainingRun) -> None:
     """The resolved configuration, the network layer by layer, and how much there is to do."""
     logger.info("configuration:\n%s", run.config.describe())
-    features, _ = run.embedder.featurizer(torch.zeros(1, run.dataset.crop.samples, device=run.device))
+    featurizer = run.embedder.featurizer.eval()  # dropout of a learned feature would shift what a resumed run draws
+    with torch.no_grad():
+        features, _ = featurizer(torch.zeros(1, run.dataset.crop.samples, device=run.device))
+    featurizer.train()
     logger.info("network:\n%s", layer_summary(run.embedder.backbone, features))
     logger.info(
         "%d utterances of %d speakers (%d classes), %d batches of %d an epoch, %d development recordings, on %s",

@@ -519,7 +519,8 @@ class TestCommitted:
         ids=lambda p: p.stem,
     )
     def test_recipes_load(self, path):
-        assert load_config(path).preprocess_conf.waveform_scale == 32768
+        conf = load_config(path).preprocess_conf
+        assert conf.waveform_scale == (1 if conf.use_hf_model else 32768)
 
     def test_augmentation_loads(self):
         assert load_augmentation(ROOT / "configs" / "augmentation.yml").channel is not None

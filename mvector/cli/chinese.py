@@ -99,6 +99,37 @@ SCRIPTS = {
     "Poolings (model_conf.model_args.pooling_type)": "池化 (model_conf.model_args.pooling_type)",
     "Losses (loss_conf.loss)": "损失函数 (loss_conf.loss)",
     "Corpora (create_data.py --corpus)": "语音数据集 (create_data.py --corpus)",
+    # import_checkpoint
+    "Turn a published checkpoint into a model directory with that model's own features.": (
+        "把公开发布的检查点文件转换成模型目录，并配上该模型自己的特征提取方式。"
+    ),
+    "presets (usual file name and page):": "预设（通常的文件名和发布页）：",
+    "the checkpoint or its ONNX export, on this computer": "检查点文件或它导出的 ONNX 文件（本机上的）",
+    "the model directory to write, models/NAME": "要写入的模型目录，如 models/NAME",
+    "a published file by name, see below": "公开文件的预设名称，见下",
+    "instead of a preset: mvector, 3dspeaker, wespeaker, speechbrain or resemblyzer": (
+        "不用预设时给出：mvector、3dspeaker、wespeaker、speechbrain 或 resemblyzer"
+    ),
+    "the class name in the published implementation": "原实现中的类名",
+    "its constructor's arguments, as in --arguments feat_dim=80 embedding_size=192": (
+        "该类构造函数的参数，例如 --arguments feat_dim=80 embedding_size=192"
+    ),
+    "for a model.pth of the mvector package: the configuration it was trained with": (
+        "用于 mvector 包的 model.pth：训练它时用的配置文件"
+    ),
+    "{folder}: {model}, {parameters} parameters, embeddings of {size} numbers": (
+        "{folder}：{model}，{parameters} 个参数，声纹向量 {size} 维"
+    ),
+    "features: {features}": "特征：{features}",
+    "licence: {licence}": "许可证：{licence}",
+    "ask where the file comes from": "请查看文件的来源",
+    "published at {page}": "发布页：{page}",
+    "its publishers report: {result}": "发布者公布的结果：{result}",
+    "Compare two recordings:": "比较两段录音：",
+    "It has no threshold: give one with --threshold.": "它没有阈值：请用 --threshold 给出。",
+    "It has no threshold. Measure one on trials of recordings like yours, and give it with --threshold:": (
+        "它没有阈值。请用与您的录音相似的试验列表测出一个，再用 --threshold 给出："
+    ),
     # create_data
     """\
 Makes the lists that training and evaluation read: train_list.txt, dev_list.txt, test_list.txt (path<TAB>speaker) and
@@ -200,6 +231,7 @@ SENTENCES = {
     ),
     "backbone": "主干网络",
     "feature": "特征",
+    "front end": "前端网络",
     "loss": "损失函数",
     "pooling": "池化",
     "corpus": "数据集",
@@ -368,6 +400,43 @@ SENTENCES = {
     " The last good state is in {folder}.": "最后一次正常的状态在 {folder}。",
     "threshold must be a cosine similarity from -1 to 1, found {found}": (
         "阈值应为 -1 到 1 之间的余弦相似度，现在是 {found}"
+    ),
+    # published checkpoints
+    "{folder} is there already and not empty; name another folder with --save_dir.": (
+        "{folder} 已经存在而且不是空的；请用 --save_dir 指定另一个文件夹。"
+    ),
+    "a preset says what the file holds: leave out --family, --architecture and --configs.": (
+        "预设已经说明文件里是什么：请去掉 --family、--architecture 和 --configs。"
+    ),
+    "say what the file holds: --preset NAME, or --family and --architecture.": (
+        "请说明文件里是什么：--preset NAME，或者 --family 和 --architecture。"
+    ),
+    "--configs is for checkpoints of the mvector package and says what the file holds: leave out --architecture and "
+    "--arguments, and any other --family.": (
+        "--configs 用于 mvector 包的检查点，已经说明文件里是什么：请去掉 --architecture 和 --arguments，"
+        "也不要用别的 --family。"
+    ),
+    "--arguments {text}: expected key=value, such as embedding_size=192.": (
+        "--arguments {text}：应写成 键=值，例如 embedding_size=192。"
+    ),
+    "unknown preset {name}; there are: {names}.{hint}": "没有名为 {name} 的预设；可用的有：{names}。{hint}",
+    "unknown family {name}; there are: {names}.{hint}": "没有名为 {name} 的系列；可用的有：{names}。{hint}",
+    "family {family} has no architecture {name}; there are: {names}.{hint}": (
+        "系列 {family} 没有名为 {name} 的结构；可用的有：{names}。{hint}"
+    ),
+    "{family} {name} takes no argument {argument}; it takes: {names}.{hint}": (
+        "{family} {name} 没有参数 {argument}；可用的有：{names}。{hint}"
+    ),
+    "there is no checkpoint file {file}.": "没有检查点文件 {file}。",
+    "{file} cannot be read as a plain state dict: {reason}. Files that hold more than tensors and numbers are refused, "
+    "because loading those can run a stranger's code.": (
+        "{file} 不是只含权重的文件：{reason}。除张量和数字外还含有别的内容的文件一律拒绝，"
+        "因为读取它们可能会运行陌生人的代码。"
+    ),
+    "{file} holds no state dict (names and tensors), only {kind}.": "{file} 里没有权重（名称和张量），只有 {kind}。",
+    "{name}: the entries do not fit. {problems}. Check the architecture and its arguments (embedding size, width, "
+    "pooling, feature size).": (
+        "{name}：权重对不上。{problems}。请检查结构及其参数（声纹向量维数、宽度、池化、特征维数）。"
     ),
     # devices and packages
     "use_gpu is True, but PyTorch sees no CUDA GPU here. Leave use_gpu out (or --device auto) to use what there is, or "

@@ -24,6 +24,7 @@ NAMES_OF_1_1 = {
 # Arguments that the program supplies, so that a configuration may not.
 _FROM_PROGRAM = {
     "feature": (),
+    "front end": ("source", "description"),
     "backbone": ("input_size",),
     "loss": (),
     "margin scheduler": ("loss", "steps_per_epoch"),
@@ -46,11 +47,17 @@ def check_names(config: Config, origin: Origin = lambda key: "configuration") ->
     )
     from mvector.losses import MarginScheduler  # here, because it imports torch
 
-    if not features.use_hf_model:
+    if features.use_hf_model:
+        from mvector.features.self_supervised import SelfSupervised
+
+        where, name = "preprocess_conf.method_args", features.feature_method
+        _check_arguments("front end", name, SelfSupervised, features.method_args, where, origin)
+    else:
         arguments = features.method_args if features.backend == "native" else None
         _check_registered(FEATURES, "preprocess_conf.feature_method", features.feature_method, arguments, origin)
     _check_registered(BACKBONES, "model_conf.model", model.model, model.model_args, origin)
     _check_registered(LOSSES, "loss_conf.loss", loss.loss, loss.loss_args, origin)
+    _check_batches(config, origin)
     _check_arguments(
         "margin scheduler",
         "MarginScheduler",
@@ -61,6 +68,27 @@ def check_names(config: Config, origin: Origin = lambda key: "configuration") ->
     )
     _check_torch("optimiser", "optimizer_conf.optimizer", optimizer.optimizer, optimizer.optimizer_args, origin)
     _check_torch("scheduler", "optimizer_conf.scheduler", optimizer.scheduler, optimizer.scheduler_args, origin)
+
+
+def _check_batches(config: Config, origin: Origin) -> None:
+    """A loss that compares utterances must find several of a speaker in a batch."""
+    loss, data = config.loss_conf.loss, config.dataset_conf
+    if not getattr(LOSSES.get(loss), "needs_pk_batches", False):
+        return
+    if not data.is_use_pksampler:
+        _fail(
+            "dataset_conf.is_use_pksampler",
+            f"{loss} compares utterances of a speaker with each other and needs several of them in a batch: set "
+            "is_use_pksampler to True, and sample_per_id to how many.",
+            origin,
+        )
+    if data.sample_per_id < 2:
+        _fail(
+            "dataset_conf.sample_per_id",
+            f"found {data.sample_per_id}, but {loss} compares utterances of a speaker with each other: set it to at "
+            "least 2.",
+            origin,
+        )
 
 
 def _torch_classes(kind: str) -> dict[str, type]:

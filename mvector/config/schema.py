@@ -12,8 +12,13 @@ from mvector.config.augmentation import AugmentationConfig
 from mvector.config.section import Section, cross_check
 
 DEFAULT_SAMPLE_RATE_HZ = 16000
-# The argument in which each feature method states its sample rate; torchaudio's names.
-SAMPLE_RATE_ARGUMENT = {"Fbank": "sample_frequency", "MelSpectrogram": "sample_rate", "MFCC": "sample_rate"}
+# The argument in which each feature method states its sample rate; torchaudio's names, and SpeechBrain's.
+SAMPLE_RATE_ARGUMENT = {
+    "Fbank": "sample_frequency",
+    "MelSpectrogram": "sample_rate",
+    "MFCC": "sample_rate",
+    "SpeechBrainFbank": "sample_rate",
+}
 WARMUP_COSINE = "WarmupCosineSchedulerLR"
 
 
@@ -108,34 +113,35 @@ class DatasetConf(Section):
         description="Folder that relative paths in lists start from; null: the working folder, then the list's.",
     )
     is_use_pksampler: bool = Field(
-        default=False, description="Draw `sample_per_id` utterances of each speaker in a batch."
+        default=False,
+        description="Draw `sample_per_id` utterances of each speaker in a batch (P×K batches), leaving out speakers "
+        "with fewer. Losses that compare utterances need it; TripletAngularMarginLoss switches it on, as in mvector "
+        "1.1.",
     )
-    sample_per_id: int = Field(default=4, ge=1, description="Utterances of one speaker in a batch of the PK sampler.")
-
-    @model_validator(mode="after")
-    def _check(self) -> "DatasetConf":
-        if self.is_use_pksampler and self.sampler.batch_size % self.sample_per_id:
-            cross_check(
-                "sample_per_id",
-                f"{self.sample_per_id} does not divide sampler.batch_size, {self.sampler.batch_size}, "
-                "as is_use_pksampler needs",
-            )
-        return self
+    sample_per_id: int = Field(
+        default=4, ge=1, description="Utterances of one speaker in a P×K batch; must divide `sampler.batch_size`."
+    )
 
 
 class PreprocessConf(Section):
     """Waveform to features; stored with the model, because weights fit only the features they were trained on."""
 
     use_hf_model: bool = Field(
-        default=False, description="Take the features from the Hugging Face model that `feature_method` names."
+        default=False,
+        description="Take the features from the self-supervised network (WavLM, HuBERT, wav2vec 2.0 or w2v-BERT 2.0) "
+        "named by `feature_method`: a learned weighted sum of all its layers. Needs the package transformers, also for "
+        "using the model.",
     )
     feature_method: str = Field(
         default="Fbank",
-        description="Fbank, MelSpectrogram, Spectrogram, MFCC, or the dotted path of a class of your own; the name or "
-        "folder of a model with `use_hf_model`.",
+        description="Fbank, MelSpectrogram, Spectrogram, MFCC, or the dotted path of a class of your own; with "
+        "`use_hf_model` the folder of a `transformers` model, or its name on the Hugging Face hub.",
     )
     method_args: dict[str, Any] = Field(
-        default_factory=dict, description="Arguments of the feature method, as torchaudio calls them."
+        default_factory=dict,
+        description="Arguments of the feature method, as torchaudio calls them; with `use_hf_model`: `freeze` (true), "
+        "whether the network stays as it is and only the weights of its layers are learned. `--pretrained_model` with "
+        "`freeze: false` and a small `lr` goes on from such a model and trains all of it.",
     )
     backend: Literal["native", "torchaudio"] = Field(
         default="native", description="Who computes the features: this package, or torchaudio where it is installed."
@@ -147,6 +153,14 @@ class PreprocessConf(Section):
         "quiet speech stays clear of the logarithm's floor.",
     )
     mean_norm: bool = Field(default=True, description="Subtract each bin's mean over the frames of the utterance.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "PreprocessConf":
+        if self.use_hf_model and self.waveform_scale != 1.0:
+            cross_check("waveform_scale", f"{self.waveform_scale:g} does not go with use_hf_model, which needs 1")
+        if self.use_hf_model and self.backend != "native":
+            cross_check("backend", f"{self.backend} does not go with use_hf_model; leave it out")
+        return self
 
 
 class ClassifierConf(Section):
@@ -255,11 +269,23 @@ class Config(Section):
     @model_validator(mode="after")
     def _check(self) -> "Config":
         self._check_sample_rate()
+        self._resolve_batches()
         if self.loss_conf.loss == "SubCenterLoss":
             in_loss, in_classifier = self.loss_conf.loss_args.get("K", 3), self.model_conf.classifier.K
             if in_loss != in_classifier:
                 cross_check("model_conf.classifier.K", f"{in_classifier} is not the K of SubCenterLoss, {in_loss}")
         return self
+
+    def _resolve_batches(self) -> None:
+        data = self.dataset_conf
+        if self.loss_conf.loss == "TripletAngularMarginLoss":  # mvector 1.1 draws P×K batches whatever its files say
+            data.is_use_pksampler = True
+        if data.is_use_pksampler and data.sampler.batch_size % data.sample_per_id:
+            cross_check(
+                "dataset_conf.sample_per_id",
+                f"{data.sample_per_id} does not divide sampler.batch_size, {data.sampler.batch_size}, "
+                "as P×K batches (is_use_pksampler) need",
+            )
 
     def _check_sample_rate(self) -> None:
         features = self.preprocess_conf

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -64,28 +64,41 @@ class EpochBatches(Sampler[list[Draw]]):
 class PKBatches(Sampler[list[Draw]]):
     """Batches of P speakers with K utterances each (Hermans et al. 2017), for losses that compare within a batch.
 
-    Speakers with fewer than K utterances are left out, and a log line says how many.
+    `speakers` names the speaker of each utterance, K is `sample_per_id`, P is what `batch_size` has room for. An epoch
+    has as many batches as hold each utterance once on average. Speakers with fewer than K utterances are left out; a
+    log line says how many, and names one. Raises ConfigError where P is less than two, or fewer than P are left.
     """
 
-    def __init__(self, labels: Sequence[int], batch_size: int, sample_per_id: int, seed: int):
-        groups: dict[int, list[int]] = defaultdict(list)
-        for index, label in enumerate(labels):
-            groups[label].append(index)
-        self.groups = [np.array(group) for group in groups.values() if len(group) >= sample_per_id]
-        skipped = len(groups) - len(self.groups)
+    def __init__(self, speakers: Sequence[Hashable], batch_size: int, sample_per_id: int, seed: int):
+        utterances: dict[Hashable, list[int]] = defaultdict(list)
+        for index, speaker in enumerate(speakers):
+            utterances[speaker].append(index)
+        self.groups = [np.array(group) for group in utterances.values() if len(group) >= sample_per_id]
+        skipped = [speaker for speaker, group in utterances.items() if len(group) < sample_per_id]
         if skipped:
             logger.warning(
-                "%d of %d speakers have fewer than %d utterances and are left out of the P×K batches",
-                skipped,
-                len(groups),
+                "%d of %d speakers have fewer than %d utterances (dataset_conf.sample_per_id) and are left out of the "
+                "P×K batches, such as %s",
+                len(skipped),
+                len(utterances),
                 sample_per_id,
+                skipped[0],
             )
         self.speakers_per_batch = batch_size // sample_per_id
-        if self.speakers_per_batch < 2 or len(self.groups) < self.speakers_per_batch:
-            raise DataListError(
-                f"P×K batches of {batch_size} with {sample_per_id} utterances each need at least "
-                f"{max(self.speakers_per_batch, 2)} speakers with that many utterances; there are {len(self.groups)}. "
-                "Change dataset_conf.sampler.batch_size or dataset_conf.sample_per_id."
+        if self.speakers_per_batch < 2:
+            raise ConfigError(
+                f"dataset_conf.sampler.batch_size is {batch_size}, but a P×K batch holds two or more speakers with "
+                f"{sample_per_id} utterances each (dataset_conf.sample_per_id): set batch_size to {2 * sample_per_id} "
+                "or more."
+            )
+        if len(self.groups) < self.speakers_per_batch:
+            remedy = "lower dataset_conf.sample_per_id"
+            if len(self.groups) >= 2:
+                remedy = f"set dataset_conf.sampler.batch_size to at most {len(self.groups) * sample_per_id}"
+            raise ConfigError(
+                f"a P×K batch of {batch_size} takes {self.speakers_per_batch} speakers with {sample_per_id} utterances "
+                f"each, but {len(self.groups)} of the {len(utterances)} speakers in the training list have as many: "
+                f"{remedy}."
             )
         self.batch_size, self.sample_per_id, self.seed = batch_size, sample_per_id, seed
         self.epoch, self.first_batch = 0, 0

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mvector.precision import at_least_float32
 from mvector.registry import LOSSES
 
 
@@ -20,4 +21,4 @@ class CELoss(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
-            return functional.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+            return functional.cross_entropy(at_least_float32(logits), labels, label_smoothing=self.label_smoothing)

@@ -23,7 +23,7 @@ class DenseBlock(nn.Module):
 
 
 class SpeakerClassifier(nn.Module):
-    """Embeddings [B, E] -> logits [B, S · K]: one per speaker, or K per speaker for sub-centre losses.
+    """Embeddings [B, E] -> logits [B, S · K]: one per speaker, or K side by side per speaker for sub-centre losses.
 
     `classifier_type` "Cosine" gives cosines in [-1, 1] with the rows of `weight` [S · K, E], as margin losses expect,
     computed in float32 whatever autocast says; "Linear" gives an affine map for CELoss. `num_blocks` linear layers
@@ -43,6 +43,7 @@ class SpeakerClassifier(nn.Module):
         if num_speakers < 1:
             raise ConfigError(f"a classifier needs at least one speaker, num_speakers is {num_speakers}.")
         self.classifier_type = classifier_type
+        self.K = K
         sizes = [input_size] + [inter_dim] * num_blocks
         self.blocks = nn.ModuleList(DenseBlock(a, b) for a, b in pairwise(sizes))
         if classifier_type == "Cosine":

@@ -9,7 +9,7 @@ END_RATIO = 1e-3  # what is left to rise, of the whole rise, at the end of an ex
 
 
 class MarginScheduler:
-    """Raises the margin of `loss` from `initial_margin` to `final_margin` (radians), step by step.
+    """Moves the margin of `loss` from `initial_margin` to `final_margin` (in the loss's own unit), step by step.
 
     The margin is the initial one before `increase_start_epoch`, the final one from `fix_epoch` on. Between them it
     rises with the fraction p of the steps done: by the ratio p ("linear") or 1 - 0.001^p ("exp": fast first, as in

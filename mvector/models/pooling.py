@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mvector.models.layers import FrameConv, TDNNBlock, named
+from mvector.precision import at_least_float32
 from mvector.registry import POOLINGS
 
 VARIANCE_FLOOR = 1e-12
@@ -18,10 +19,11 @@ VARIANCE_FLOOR = 1e-12
 
 def mean_and_unbiased_variance(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """Mean and variance (divided by F - 1) of x over `dim`, in float32 at least; a single frame has variance zero."""
-    if x.dtype in (torch.bfloat16, torch.float16):
-        x = x.float()
+    x = at_least_float32(x)
     mean = x.mean(dim, keepdim=True)
-    variance = (x - mean).square().sum(dim) / max(x.shape[dim] - 1, 1)
+    # Counted as a tensor: TorchScript's tracing and some exporters would fix the example's number.
+    others = (x.new_ones(x.shape[dim]).sum() - 1).clamp_min(1)
+    variance = (x - mean).square().sum(dim) / others
     return mean.squeeze(dim), variance
 
 
@@ -96,14 +98,14 @@ class AttentiveStatisticsPooling(nn.Module):
         reference = mean.detach()
         centred = x - reference.unsqueeze(1)
         if self.global_context:
-            deviation = centred.square().mean(1).float().clamp_min(VARIANCE_FLOOR).sqrt()
+            deviation = at_least_float32(centred.square().mean(1)).clamp_min(VARIANCE_FLOOR).sqrt()
             hidden = self._project(x, torch.cat([mean, deviation], dim=1))
         else:
             hidden = self.tdnn.conv(x)
         weights = self.conv(self.tdnn.norm(hidden.relu()).tanh()).softmax(1)  # [B, F, C]
         weighted = weights * centred
-        shift = weighted.sum(1).float()
-        variance = (weighted * centred).sum(1).float() - shift.square()
+        shift = at_least_float32(weighted.sum(1))
+        variance = at_least_float32((weighted * centred).sum(1)) - shift.square()
         return torch.cat([reference + shift, variance.clamp_min(VARIANCE_FLOOR).sqrt()], dim=1)
 
     def _project(self, x: Tensor, context: Tensor) -> Tensor:

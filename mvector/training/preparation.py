@@ -123,7 +123,8 @@ def build_batches(
 ) -> EpochBatches | PKBatches:
     data, seed = config.dataset_conf, config.train_conf.seed
     if data.is_use_pksampler:
-        return PKBatches(dataset.labels.tolist(), data.sampler.batch_size, data.sample_per_id, seed)
+        speakers = [utterance.speaker for utterance in utterances]
+        return PKBatches(speakers, data.sampler.batch_size, data.sample_per_id, seed)
     seconds_per_crop = data.sampler.seconds_per_crop
     durations = np.zeros(len(utterances)) if seconds_per_crop is None else _durations_s(utterances)
     crops = crops_per_utterance(durations, seconds_per_crop)

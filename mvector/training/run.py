@@ -20,7 +20,7 @@ from mvector.embedder import SpeakerEmbedder
 from mvector.errors import ConfigError, ModelError, MVectorError
 from mvector.evaluation import Evaluation
 from mvector.losses import MarginScheduler, SpeakerClassifier
-from mvector.model_directory import read_speakers, replace_directory, save_model, write_text
+from mvector.model_directory import build_embedder, read_speakers, replace_directory, save_model, write_text
 from mvector.registry import LOSSES
 from mvector.training.checkpoint import load_state, save_state
 from mvector.training.optimisation import build_optimizer, build_scheduler
@@ -64,31 +64,31 @@ class TrainingRun:
         self.development = read_development(config) if do_eval else None
         self.synthetic = synthetic_statement(config.dataset_conf.train_list)
 
-        self.embedder = SpeakerEmbedder.from_config(config)
+        self.embedder = (
+            SpeakerEmbedder.from_config(config) if resume_from is None else build_embedder(config, resume_from)
+        )
         self._check_sample_rate()
-        self.features_in_workers = features_in_workers(device)
+        learned = self.embedder.featurizer.trainable  # None for features that are only computed
+        self.features_in_workers = learned is None and features_in_workers(device)
         featurizer = self.embedder.featurizer if self.features_in_workers else None
         self.dataset = build_dataset(config, utterances, self.classes, featurizer)
         self.batches = build_batches(config, utterances, self.dataset)
         self.loader = build_loader(config, self.dataset, self.batches, device)
 
-        classifier = config.model_conf.classifier
-        self.classifier = SpeakerClassifier(
-            self.embedder.backbone.embd_dim,
-            self.dataset.num_classes,
-            classifier_type=classifier.classifier_type,
-            num_blocks=classifier.num_blocks,
-            inter_dim=classifier.inter_dim,
-            K=classifier.K,
-        )
+        self.loss: Any = LOSSES.build(config.loss_conf.loss, config.loss_conf.loss_args).to(device)
+        self._check_loss()
+        self.classifier = self._build_classifier() if getattr(self.loss, "trains_classifier", True) else None
         self.embedder.to(device)
-        self.network = nn.ModuleDict({"backbone": self.embedder.backbone, "classifier": self.classifier}).to(device)
+        self.network = nn.ModuleDict({"backbone": self.embedder.backbone})
+        if self.classifier is not None:
+            self.network["classifier"] = self.classifier
+        if learned is not None:
+            self.network["frontend"] = learned
+        self.network.to(device)
         # The compiled callable shares the backbone's parameters; what is saved is always the backbone itself.
         self.forward_backbone: Callable[[Tensor], Tensor] = self.embedder.backbone
         if config.train_conf.use_compile:
             self.forward_backbone = torch.compile(self.embedder.backbone)
-        self.loss: Any = LOSSES.build(config.loss_conf.loss, config.loss_conf.loss_args).to(device)
-        self._check_loss()
         self.margin_scheduler = self._build_margin_scheduler()
         self.optimizer = build_optimizer(config, [self.network, self.loss])
         self.scheduler, self.step_every_batch = build_scheduler(config, self.optimizer, len(self.batches))
@@ -110,6 +110,25 @@ class TrainingRun:
     @property
     def finished(self) -> bool:
         return self.epoch >= self.config.train_conf.max_epoch
+
+    def loss_and_right_answers(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of a batch's embeddings [B, E] and how many of the B it recognised, both scalars.
+
+        Recognised means that the right speaker's logit is the highest; where the loss trains no classifier, its
+        own share of right comparisons within the batch counts.
+        """
+        if self.classifier is None:
+            share = self.loss.accuracy(embeddings.detach(), labels)
+            return self.loss(None, labels, embeddings), share * len(labels)
+        with self.autocast():
+            logits = self.classifier(embeddings)  # [B, S · K]
+        more = (embeddings,) if getattr(self.loss, "needs_embeddings", False) else ()
+        right = logits.detach().argmax(dim=1) // self.config.model_conf.classifier.K == labels
+        return self.loss(logits, labels, *more), right.sum()
+
+    def autocast(self) -> torch.autocast:
+        """The precision that forward passes of the training run in."""
+        return torch.autocast(self.device.type, self.amp_dtype, enabled=self.config.train_conf.enable_amp)
 
     def reset_totals(self) -> None:
         zero = torch.zeros((), device=self.device)
@@ -139,7 +158,7 @@ class TrainingRun:
         if self.synthetic:
             metrics["synthetic"] = self.synthetic
         return metrics | {
-            "parameters": count_parameters(self.embedder.backbone),
+            "parameters": count_parameters(self.embedder),
             "training_speakers": len(self.speakers),
             "training_utterances": len(self.dataset),
             "seed": self.config.train_conf.seed,
@@ -260,22 +279,41 @@ class TrainingRun:
             )
         classifier.num_speakers = len(self.speakers)
 
+    def _build_classifier(self) -> SpeakerClassifier:
+        classifier = self.config.model_conf.classifier
+        return SpeakerClassifier(
+            self.embedder.backbone.embd_dim,
+            self.dataset.num_classes,
+            classifier_type=classifier.classifier_type,
+            num_blocks=classifier.num_blocks,
+            inter_dim=classifier.inter_dim,
+            K=classifier.K,
+        )
+
     def _check_loss(self) -> None:
         """Refuse a loss and a classifier that do not fit each other."""
         loss, classifier = self.config.loss_conf.loss, self.config.model_conf.classifier
-        if hasattr(self.loss, "margin") and classifier.classifier_type == "Linear":
+        if getattr(self.loss, "needs_cosines", False) and classifier.classifier_type == "Linear":
             raise ConfigError(
                 f"loss_conf.loss {loss} has a margin between angles and needs cosines: set "
                 "model_conf.classifier.classifier_type to Cosine, or the loss to CELoss"
             )
-        if classifier.K > 1 and loss != "SubCenterLoss":
+        if (vectors := getattr(self.loss, "K", 1)) != classifier.K:
             raise ConfigError(
-                f"model_conf.classifier.K is {classifier.K}, but {loss} takes one vector per speaker: set K to 1"
+                f"model_conf.classifier.K is {classifier.K}, but {loss} takes {vectors} of a speaker's vectors: "
+                f"set K to {vectors}"
             )
-        if loss == "CELoss" and classifier.classifier_type == "Cosine":
+        if loss in ("CELoss", "TripletAngularMarginLoss") and classifier.classifier_type == "Cosine":
             logger.warning(
-                "CELoss on cosines hardly learns: they lie between -1 and 1. Set model_conf.classifier.classifier_type "
-                "to Linear"
+                "%s on cosines hardly learns: they lie between -1 and 1. Set model_conf.classifier.classifier_type "
+                "to Linear",
+                loss,
+            )
+        if getattr(self.loss, "needs_pk_batches", False) and self.dataset.augmentation.speed_classes:
+            logger.warning(
+                "%s compares a speaker's utterances in a batch, but those of another speed count as another speaker's. "
+                "Set augmentation.speed.speed_perturb_3_class to False to compare all of them",
+                loss,
             )
 
     def _check_sample_rate(self) -> None:

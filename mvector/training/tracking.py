@@ -10,13 +10,17 @@ logger = logging.getLogger("mvector")
 
 
 class Tracker:
-    """Writes scalars with their step to `log_dir`; `visualdl --logdir log` shows them."""
+    """Writes scalars with their step to `log_dir`; `visualdl --logdir log` shows them.
 
-    def __init__(self, log_dir: str | os.PathLike, resume_step: int = 0):
+    A resumed run names the step of its checkpoint: what a killed run wrote after it is dropped, and with
+    `evaluates_again` the evaluation at that step as well.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike, resume_step: int = 0, evaluates_again: bool = False):
         self.folder = Path(log_dir)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.path = self.folder / "metrics.jsonl"
-        self._forget_after(resume_step)
+        self._forget_after(resume_step, evaluates_again)
         self._file = open(self.path, "a", encoding="utf-8", newline="\n")  # noqa: SIM115  (closed in close)
         self._writer = self._open_visualdl()
 
@@ -45,11 +49,13 @@ class Tracker:
         if self._writer is not None:
             self._writer.close()
 
-    def _forget_after(self, step: int) -> None:
+    def _forget_after(self, step: int, evaluates_again: bool) -> None:
         """Drop lines that a killed run wrote after its last checkpoint: the resumed run writes them again."""
         if not self.path.exists():
             return
         kept = [record for record in read_records(self.path) if record["step"] <= step] if step else []
+        if evaluates_again:
+            kept = [record for record in kept if record["step"] < step or "eer" not in record]
         text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
         self.path.write_text(text, encoding="utf-8", newline="\n")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mvector.data.samplers import EpochBatches, PKBatches, crops_per_utterance
-from mvector.errors import DataListError
+from mvector.errors import ConfigError, DataListError
 
 
 def test_crops_per_utterance_counts_started_crops():
@@ -50,17 +50,76 @@ def test_fewer_examples_than_a_batch():
         EpochBatches(np.ones(3, int), 4, True, 0)
 
 
-def test_pk_batches_hold_p_speakers_with_k_different_utterances(caplog):
-    labels = [0] * 5 + [1] * 4 + [2] * 2 + [3] * 9 + [4] * 4
-    batches = PKBatches(labels, batch_size=8, sample_per_id=4, seed=3)
-    assert "1 of 5 speakers" in caplog.text
-    for batch in batches:
+def speakers_of(counts: dict[str, int]) -> list[str]:
+    """A list in which the utterances of the speakers alternate."""
+    longest = max(counts.values())
+    return [speaker for number in range(longest) for speaker, count in counts.items() if number < count]
+
+
+def test_pk_batches_hold_p_speakers_with_k_different_utterances():
+    speakers = speakers_of({"a": 5, "b": 4, "c": 2, "d": 9, "e": 4})
+    batches = PKBatches(speakers, batch_size=8, sample_per_id=4, seed=3)
+    drawn = list(batches)
+    assert len(drawn) == len(batches) == 3  # 22 utterances of speakers with four or more
+    for batch in drawn:
         assert len({draw.utterance for draw in batch}) == 8
-        assert sorted(Counter(labels[draw.utterance] for draw in batch).values()) == [4, 4]
-        assert all(labels[draw.utterance] != 2 for draw in batch)
-    again = PKBatches(labels, 8, 4, 3)
-    assert list(again) == list(batches)
-    again.epoch = 1
-    assert list(again) != list(batches)
-    with pytest.raises(DataListError, match="P×K"):
-        PKBatches([0, 0, 1], 8, 4, 0)
+        assert sorted(Counter(speakers[draw.utterance] for draw in batch).values()) == [4, 4]
+        assert all(speakers[draw.utterance] != "c" for draw in batch)
+
+
+def test_pk_batches_are_a_function_of_seed_and_epoch_and_go_on_inside_one():
+    speakers = speakers_of({"a": 5, "b": 4, "d": 9, "e": 4})
+
+    def order(seed: int, epoch: int, first: int = 0) -> list:
+        batches = PKBatches(speakers, 8, 4, seed)
+        batches.epoch, batches.first_batch = epoch, first
+        return list(batches)
+
+    assert order(3, 0) == order(3, 0)
+    assert order(3, 0) != order(3, 1)
+    assert order(3, 0) != order(4, 0)
+    assert order(3, 1, first=2) == order(3, 1)[2:]
+    # The same utterance in two batches of an epoch is cropped and augmented anew.
+    draws = [draw for batch in order(3, 0) for draw in batch]
+    assert len({draw.utterance for draw in draws}) < len(draws) == len(set(draws))
+
+
+def test_every_speaker_with_enough_utterances_is_drawn_sooner_or_later():
+    speakers = speakers_of({"a": 2, "b": 3, "c": 1, "d": 2})
+    batches = PKBatches(speakers, 4, 2, 0)
+    seen = set()
+    for batches.epoch in range(20):
+        seen |= {draw.utterance for batch in batches for draw in batch}
+    assert seen == {index for index, speaker in enumerate(speakers) if speaker != "c"}
+
+
+def test_speakers_with_too_few_utterances_are_counted_and_one_is_named_once(caplog):
+    batches = PKBatches(speakers_of({"a": 5, "张三": 2, "b": 4, "c": 3, "d": 4}), 8, 4, 0)
+    list(batches)
+    (message,) = caplog.messages
+    assert "2 of 5 speakers have fewer than 4 utterances" in message
+    assert "dataset_conf.sample_per_id" in message
+    assert message.endswith("such as 张三")
+
+
+def test_nothing_is_said_where_everybody_has_enough(caplog):
+    PKBatches(speakers_of({"a": 2, "b": 2}), 4, 2, 0)
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("counts", "batch_size", "sample_per_id", "message"),
+    [
+        ({"a": 5, "b": 5}, 4, 4, "dataset_conf.sampler.batch_size is 4, .* set batch_size to 8 or more"),
+        (
+            {"a": 5, "b": 4, "c": 1},
+            12,
+            4,
+            "takes 3 speakers with 4 utterances each, but 2 of the 3 .* dataset_conf.sampler.batch_size to at most 8",
+        ),
+        ({"a": 5, "b": 3}, 8, 4, "but 1 of the 2 speakers .* lower dataset_conf.sample_per_id"),
+    ],
+)
+def test_batches_that_cannot_be_made_name_the_key_to_set(counts, batch_size, sample_per_id, message):
+    with pytest.raises(ConfigError, match=message):
+        PKBatches(speakers_of(counts), batch_size, sample_per_id, 0)

@@ -71,6 +71,24 @@ def test_stopped_and_resumed_equals_unbroken(settings, tmp_path, monkeypatch, st
     assert scalars(tmp_path / "broken") == scalars(tmp_path / "unbroken")
 
 
+def test_an_evaluation_that_is_done_again_is_recorded_once(settings, tmp_path, monkeypatch):
+    """Killed between an evaluation's line in metrics.jsonl and the checkpoint after it."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mvector.training.run.TrainingRun.save_best", die)
+        with pytest.raises(Killed):
+            run(settings, tmp_path)
+    run(settings, tmp_path)
+    records = read_records(tmp_path / "log" / "EcapaTdnn_Fbank" / "metrics.jsonl")
+    assert [record["epoch"] for record in records if "eer" in record] == [1, 2, 3]
+
+
 def test_the_number_of_workers_does_not_matter(settings, tmp_path):
     run(settings, tmp_path / "none")
     settings["dataset_conf"]["dataLoader"]["num_workers"] = 2

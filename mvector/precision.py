@@ -1,0 +1,9 @@
+"""What is computed with more than 16 bits whatever autocast says."""
+
+import torch
+from torch import Tensor
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """x in float32 where it comes in half precision; statistics and margins lose too much there."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
