@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FOLDER = Path(__file__).parent.parent / "golden" / "models"
+FOLDER = Path(__file__).parent / "golden" / "models"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
@@ -32,12 +32,14 @@ def fill(key: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 class GoldenModel:
-    """One recorded backbone: `info` (the JSON), `features` [2, 200, 80], `embedding` [2, E]."""
+    """One recorded backbone: `info` (the JSON), `features` [2, 200, D], `embedding` [2, E]."""
 
     def __init__(self, name: str):
         self.info = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
         self.shapes = {key: tuple(shape) for key, shape in self.info["state_dict"].items()}
-        self.features = torch.from_numpy(np.load(FOLDER / "features_80.npz")["features"])
+        arguments = self.info["arguments"]
+        bins = arguments.get("feat_dim", arguments.get("input_size", 80))
+        self.features = torch.from_numpy(np.load(FOLDER / f"features_{bins}.npz")["features"])
         self.embedding = torch.from_numpy(np.load(FOLDER / f"{name}.npz")["embedding"])
 
     def weights(self) -> dict[str, Tensor]:

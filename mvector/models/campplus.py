@@ -1,14 +1,15 @@
-"""CAM++ as published by 3D-Speaker and the mvector package."""
+"""CAM++ as published by 3D-Speaker, WeSpeaker and the mvector package."""
 
 import math
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mvector.models.layers import FrameConv, FrameNorm, require_frames
 from mvector.models.pooling import VARIANCE_FLOOR, mean_and_unbiased_variance
-from mvector.registry import BACKBONES
+from mvector.registry import BACKBONES, POOLINGS
 
 SEGMENT_FRAMES = 100  # of the context of the masks
 # Layers, kernel size and dilation of the three dense blocks (table 1 of the paper).
@@ -105,11 +106,26 @@ class ResidualBlock2d(nn.Module):
         return (self.bn2(self.conv2(y)) + self.shortcut(x)).relu()
 
 
-class MeanAndDeviation(nn.Module):
-    """Mean and unbiased standard deviation over frames: [B, F, C] -> [B, 2 C]."""
+class ChannelsFirst(nn.Module):
+    """[B, F, C] -> [B, C, F], as poolings take it."""
 
     def forward(self, x: Tensor) -> Tensor:
-        mean, variance = mean_and_unbiased_variance(x, 1)
+        return x.transpose(1, 2)
+
+
+@POOLINGS.register("StatsPool")
+class MeanAndDeviation(nn.Module):
+    """Mean and unbiased standard deviation over frames, with no epsilon: forward(x [B, C, F]) -> [B, 2 C].
+
+    Statistics pooling (Snyder 2018, "X-vectors") as in 3D-Speaker's CAM++.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.output_size = 2 * channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, variance = mean_and_unbiased_variance(x, 2)
         return torch.cat([mean, variance.clamp_min(VARIANCE_FLOOR).sqrt()], dim=1)
 
 
@@ -141,8 +157,11 @@ class CAMPPlus(nn.Module):
     forward(features [B, F, D]) -> embeddings [B, E]; any F from 1 on (one frame after the stride of 2 has standard
     deviation zero; the published network gives NaN there).
 
-    With 80 bins 7,176,224 parameters for 512 embedding values, 6,848,544 for 192. State-dict keys are those of
-    3D-Speaker and the mvector package; the deviation is the unbiased one, as theirs.
+    `pooling_type` is the name of any pooling and `pooling_args` its arguments: StatsPool as in 3D-Speaker and the
+    mvector package, TSTP as in WeSpeaker.
+
+    With 80 bins 7,176,224 parameters for 512 embedding values, 6,848,544 for 192. State-dict keys are those of the
+    three families.
     """
 
     def __init__(
@@ -152,6 +171,8 @@ class CAMPPlus(nn.Module):
         growth_rate: int = 32,
         bn_size: int = 4,
         init_channels: int = 128,
+        pooling_type: str = "StatsPool",
+        pooling_args: dict[str, Any] | None = None,
     ):
         super().__init__()
         self.embd_dim = embd_dim
@@ -170,10 +191,12 @@ class CAMPPlus(nn.Module):
             xvector[f"transit{i}"] = nn.Sequential(OrderedDict(nonlinear=norm_relu(channels), linear=halve))
             channels //= 2
         xvector["out_nonlinear"] = norm_relu(channels)
-        xvector["stats"] = MeanAndDeviation()
+        stats = POOLINGS.build(pooling_type, pooling_args, channels=channels)
+        xvector["channels_first"] = ChannelsFirst()
+        xvector["stats"] = stats
         xvector["dense"] = nn.Sequential(
             OrderedDict(
-                linear=FrameConv(2 * channels, embd_dim, bias=False),
+                linear=FrameConv(stats.output_size, embd_dim, bias=False),
                 nonlinear=nn.Sequential(OrderedDict(batchnorm=FrameNorm(embd_dim, affine=False))),
             )
         )

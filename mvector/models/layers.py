@@ -24,6 +24,14 @@ def require_frames(features: Tensor, min_frames: int, model: nn.Module) -> None:
         )
 
 
+def repeat_up_to(features: Tensor, frames: int) -> Tensor:
+    """`features` [B, F, D] repeated as a whole until there are at least `frames` frames; unchanged where there are.
+
+    Without a branch on F, so that exported models do it too; as a whole, so that every frame counts the same.
+    """
+    return features.repeat(1, 1 + (frames - 1) // features.shape[1], 1)
+
+
 class FrameConv(nn.Conv1d):
     """Convolution over frames, "same" padding by reflection or zeros: [B, F, C_in] -> [B, ceil(F / stride), C_out].
 

@@ -27,6 +27,8 @@ RECIPES = {
     "spectrogram, not centred": ("Spectrogram", {"center": False, "log": True}),
     "mfcc": ("MFCC", {"n_mfcc": 20, "melkwargs": MELKWARGS}),
     "mfcc, log": ("MFCC", {"n_mfcc": 20, "log_mels": True, "melkwargs": MELKWARGS}),
+    "speechbrain": ("SpeechBrainFbank", {"n_mels": 80}),
+    "resemblyzer": ("ResemblyzerMel", {}),
 }
 recipes = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 ways = pytest.mark.parametrize("together", [False, True], ids=["one by one", "together"])

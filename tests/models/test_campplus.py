@@ -4,6 +4,7 @@ from torch.nn import functional
 
 from mvector.models import CAMPPlus
 from mvector.models.campplus import ContextMaskedLayer, MeanAndDeviation, segment_means
+from mvector.registry import POOLINGS
 
 
 @pytest.mark.parametrize(("embd_dim", "parameters"), [(512, 7_176_224), (192, 6_848_544)])
@@ -35,15 +36,39 @@ def test_masks_are_those_of_ceiled_average_pooling(frames):
 
 
 def test_deviation_is_unbiased_and_guarded():
-    x = 5 + torch.randn(2, 9, 4)
-    torch.testing.assert_close(MeanAndDeviation()(x), torch.cat([x.mean(1), x.std(1)], dim=1))
-    single = MeanAndDeviation()(x[:, :1])
-    torch.testing.assert_close(single, torch.cat([x[:, 0], torch.zeros(2, 4)], dim=1), rtol=1e-6, atol=1e-5)
+    x = 5 + torch.randn(2, 4, 9)
+    torch.testing.assert_close(MeanAndDeviation(4)(x), torch.cat([x.mean(2), x.std(2)], dim=1))
+    single = MeanAndDeviation(4)(x[..., :1])
+    torch.testing.assert_close(single, torch.cat([x[..., 0], torch.zeros(2, 4)], dim=1), rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("bins", [80, 60, 41])
 def test_any_number_of_bins(bins):
     assert CAMPPlus(bins, 16).eval()(torch.randn(1, 20, bins)).shape == (1, 16)
+
+
+SMALL = {"embd_dim": 6, "growth_rate": 4, "bn_size": 2, "init_channels": 16}
+
+
+@pytest.mark.parametrize("pooling_type", POOLINGS.names())
+def test_any_pooling_trains(pooling_type):
+    model = CAMPPlus(24, pooling_type=pooling_type, **SMALL).train()
+    embeddings = model(torch.randn(3, 30, 24))
+    embeddings.sum().backward()
+    assert embeddings.shape == (3, 6)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_pooling_sees_all_frames_after_the_stride_and_takes_its_arguments():
+    model = CAMPPlus(24, pooling_type="TSTP", pooling_args={"epsilon": 4.0}, **SMALL).eval()
+    seen = []
+    model.xvector.out_nonlinear.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    model.xvector.stats.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    model(torch.randn(2, 31, 24))
+    frames, statistics = seen
+    assert frames.shape[:2] == (2, 16)
+    expected = torch.cat([frames.mean(1), (frames.var(1) + 4).sqrt()], dim=1)
+    torch.testing.assert_close(statistics, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from mvector.errors import ConfigError, TooShortError
-from mvector.models.layers import FrameConv, FrameNorm, TDNNBlock, require_frames
+from mvector.models.layers import FrameConv, FrameNorm, TDNNBlock, repeat_up_to, require_frames
 
 
 @pytest.mark.parametrize("padding_mode", ["reflect", "zeros"])
@@ -45,3 +45,29 @@ def test_require_frames():
     require_frames(torch.zeros(1, 5, 2), 5, torch.nn.Identity())
     with pytest.raises(TooShortError, match="Identity needs at least 5 frames, found 4"):
         require_frames(torch.zeros(1, 4, 2), 5, torch.nn.Identity())
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 9, 10, 11, 40])
+def test_too_few_frames_are_repeated_as_a_whole(frames):
+    x = torch.randn(2, frames, 3)
+    y = repeat_up_to(x, 10)
+    assert 10 <= y.shape[1] < 10 + frames or y.shape[1] == frames
+    assert y.shape[1] % frames == 0
+    for i in range(y.shape[1]):
+        assert torch.equal(y[:, i], x[:, i % frames])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_traced_and_exported_the_repetition_takes_any_number_of_frames():
+    class Repeat(torch.nn.Module):
+        def forward(self, x):
+            return repeat_up_to(x, 10)
+
+    example = torch.randn(2, 20, 3)
+    frames = torch.export.Dim("frames", min=1, max=5000)
+    exported = torch.export.export(Repeat(), (example,), dynamic_shapes=({1: frames},), strict=False).module()
+    traced = torch.jit.trace(Repeat(), (example,))
+    for count in (1, 3, 9, 10, 57):
+        x = torch.randn(2, count, 3)
+        assert torch.equal(exported(x), repeat_up_to(x, 10))
+        assert torch.equal(traced(x), repeat_up_to(x, 10))
