@@ -14,16 +14,18 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mvector.audio import find_speech, iter_windows, normalize_level, require_speech
 from mvector.audio.decode import AudioSource
 from mvector.config import Config, load_config
-from mvector.device import choose_device
 from mvector.errors import ConfigError, MVectorError, NoSpeechError, TooShortError
-from mvector.model_directory import load_model
+from mvector.export.runtime import ExportedModel, exported_file, load_exported
+
+if TYPE_CHECKING:  # torch is imported for a model of torch, and not for an exported one
+    from mvector.model_directory import ModelDirectory
 
 logger = logging.getLogger("mvector")
 
@@ -65,10 +67,11 @@ class MVectorPredictor:
                     that contradicts it is answered with one warning
     threshold       similarity above which two voices are one; None: the one stored with the model
     audio_db_path   not in this version yet
-    model_path      a model directory
+    model_path      a model directory; or an exported model, which needs no torch: an .onnx file, or a folder that has
+                    a model.onnx and no weights of torch
     use_gpu         older form of `device`: True needs a GPU, False is the CPU
-    device          auto, cpu, cuda, cuda:0 … or mps
-    overwrites      'a.b=c' texts that override keys of the model's configuration
+    device          auto, cpu, cuda, cuda:0 … or mps; for an exported model auto, cpu (onnxruntime) or openvino
+    overwrites      'a.b=c' texts that override keys of the model's configuration; an exported one is fixed
 
     A recording is a path, the bytes of a sound file, a binary file object, or an array [T] or [T, channels] at
     `sample_rate`. Raises MVectorError kinds: ModelError for the directory, ConfigError for an argument, and for
@@ -93,7 +96,22 @@ class MVectorPredictor:
             )
         if threshold is not None and not -1 <= threshold <= 1:
             raise ConfigError(f"threshold must be a cosine similarity from -1 to 1, found {threshold!r}")
-        self.model = load_model(model_path, choose_device(device, use_gpu), overwrites)
+        self.model: ModelDirectory | ExportedModel
+        exported = exported_file(model_path)
+        if exported is None:
+            from mvector.device import choose_device
+            from mvector.model_directory import load_model
+
+            self.model = directory = load_model(model_path, choose_device(device, use_gpu), overwrites)
+            self._embedding_size = directory.embedder.backbone.embd_dim
+        else:
+            if overwrites:
+                raise ConfigError(
+                    f"{exported} is an exported model, whose configuration cannot be changed any more; change that of "
+                    "its model directory and export it again."
+                )
+            self.model = load_exported(exported, device, use_gpu)
+            self._embedding_size = self.model.embedder.embedding_size
         self.config, self.embedder = self.model.config, self.model.embedder
         self.threshold = self.model.threshold if threshold is None else float(threshold)
         self.sample_rate_hz = self.config.dataset_conf.dataset.sample_rate
@@ -142,7 +160,7 @@ class MVectorPredictor:
         warnings: list[str] | None = None,
     ) -> np.ndarray:
         """Embeddings [N, E] of length 1; the windows of all recordings stream through in batches."""
-        shape = (2, len(sources), self.embedder.backbone.embd_dim)
+        shape = (2, len(sources), self._embedding_size)
         sums = np.zeros(shape)  # the windows with speech, those without
         stream = self._all_windows(sources, sample_rate, verdict, warnings)
         while batch := list(itertools.islice(stream, batch_size)):

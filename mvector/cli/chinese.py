@@ -21,6 +21,7 @@ SCRIPTS = {
     "train a model": "训练模型",
     "evaluate a model on trials": "在试验列表上评估模型",
     "compare two recordings": "比较两段录音",
+    "write a model for other runtimes": "导出模型，供其他运行环境使用",
     "make data lists from a corpus": "由语音数据集生成数据列表",
     "show the parts a configuration can name": "列出配置文件里可以使用的组件名称",
     "error": "错误",
@@ -99,6 +100,18 @@ SCRIPTS = {
     "Poolings (model_conf.model_args.pooling_type)": "池化 (model_conf.model_args.pooling_type)",
     "Losses (loss_conf.loss)": "损失函数 (loss_conf.loss)",
     "Corpora (create_data.py --corpus)": "语音数据集 (create_data.py --corpus)",
+    # export
+    "Write a model for other runtimes.": "导出模型，供其他运行环境使用。",
+    "kind of file": "文件类型",
+    "one file from waveform to embedding; without it the file takes features": (
+        "导出从波形到声纹向量的单个文件；不加此选项时，文件的输入是特征"
+    ),
+    "8-bit weights where the network bears them (ONNX only)": "在网络承受得住的地方使用 8 位权重（仅限 ONNX）",
+    "file or folder to write (default: beside the model, model.onnx …)": (
+        "要写入的文件或文件夹（默认写在模型目录里，如 model.onnx）"
+    ),
+    "model written to {path}": "模型已写入 {path}",
+    "Compare two recordings with it, without torch:": "用它比较两段录音（不需要 torch）：",
     # import_checkpoint
     "Turn a published checkpoint into a model directory with that model's own features.": (
         "把公开发布的检查点文件转换成模型目录，并配上该模型自己的特征提取方式。"
@@ -366,6 +379,65 @@ SENTENCES = {
     "augmentation: no sound files in the folder {folder}. Correct the folder in the augmentation file, or set that "
     "section's prob to 0.": (
         "数据增强：文件夹 {folder} 里没有声音文件。请改正数据增强配置里的文件夹，或把那一节的 prob 设为 0。"
+    ),
+    # exported models
+    "the features {name} (backend {backend}) cannot be exported: only those that this package computes itself can. "
+    "Export the network alone, without --with_features.": (
+        "特征 {name}（后端 {backend}）无法导出：只有本程序包自己计算的特征可以。请去掉 --with_features，只导出网络。"
+    ),
+    "{name} cannot be exported: what the file computes differs from torch by {difference} of the largest value. "
+    "Another release of torch, onnxscript or onnxruntime may do better.": (
+        "{name} 无法导出：文件的计算结果与 torch 相差最大值的 {difference}。可以换一个版本的 torch、onnxscript 或 "
+        "onnxruntime 再试。"
+    ),
+    "{name} cannot be exported ({kind}: {reason})": "{name} 无法导出（{kind}：{reason}）",
+    "{name} cannot be exported: it fixes the {axis} of its input at {size}.": (
+        "{name} 无法导出：它把输入的 {axis} 固定成了 {size}。"
+    ),
+    "exporting to ONNX needs the package {package}, which cannot be imported ({reason}): pip install onnx onnxscript "
+    "onnxruntime": "导出 ONNX 需要 {package}，但无法导入（{reason}）：pip install onnx onnxscript onnxruntime",
+    "the file takes features and can be run by programs that make them: {reason}": (
+        "文件的输入是特征，只能由自己计算特征的程序来运行：{reason}"
+    ),
+    "{share} % of the weights are 8-bit integers, the others the network needs exactly; on artificial voices the "
+    "cosine to float32 is {cosine}.": (
+        "{share} % 的权重是 8 位整数，其余的因网络需要而保持原样；在人造语音上与 float32 的余弦相似度是 {cosine}。"
+    ),
+    "sherpa-onnx cannot run this model, because it would compute other features ({what}). The file has no metadata for "
+    "it; other runtimes are not concerned.": (
+        "sherpa-onnx 不能运行这个模型，因为它会算出不同的特征（{what}）。文件里没有写给它的元数据；"
+        "其他运行环境不受影响。"
+    ),
+    "sherpa-onnx computes the features somewhat differently ({what}), so its scores are not quite this model's. Choose "
+    "the threshold with sherpa-onnx itself; a model trained with its values agrees.": (
+        "sherpa-onnx 计算特征的方式略有不同（{what}），因此它的分数与本模型不完全一致。请用 sherpa-onnx 自己的分数"
+        "选择阈值；按它的参数训练的模型则会一致。"
+    ),
+    "sherpa-onnx does not bring recordings to the level of {level} dB that this model expects; quiet ones will score "
+    "differently.": "sherpa-onnx 不会把录音调整到本模型所需的 {level} dB 电平；声音小的录音分数会不同。",
+    "{asked}: an exported model runs on the processor. Use device auto, cpu or openvino here, or give the model "
+    "directory, which runs on a GPU.": (
+        "{asked}：导出的模型在处理器上运行。这里请用设备 auto、cpu 或 openvino；要用 GPU，请给出模型目录。"
+    ),
+    "{path} takes features, and {features}, which makes them, is not beside it. Copy both files, or export the model "
+    "with --with_features, which makes one file of both.": (
+        "{path} 的输入是特征，而计算特征的 {features} 不在它旁边。请把两个文件一起复制，"
+        "或用 --with_features 导出成一个文件。"
+    ),
+    "{path} is not a network from features or a waveform to embeddings of a fixed size.": (
+        "{path} 不是由特征或波形得到固定长度声纹向量的网络。"
+    ),
+    "{path} does not say how its features are made, and no {file} lies beside it. Export the model with "
+    "tools/export.py.": ("{path} 没有说明特征如何计算，旁边也没有 {file}。请用 tools/export.py 导出模型。"),
+    "there is no exported model {path}. Make one: python tools/export.py --model_path DIR --to onnx": (
+        "没有导出的模型 {path}。生成它：python tools/export.py --model_path 模型目录 --to onnx"
+    ),
+    "running an exported model needs the package {package}, which cannot be imported ({reason}): pip install "
+    "{install}": ("运行导出的模型需要 {package}，但无法导入（{reason}）：pip install {install}"),
+    "{path} is an exported model, whose configuration cannot be changed any more; change that of its model directory "
+    "and export it again.": ("{path} 是导出的模型，它的配置不能再改动；请修改模型目录里的配置，然后重新导出。"),
+    "--int8 is for ONNX files: leave it out, or export with --to onnx.": (
+        "--int8 只用于 ONNX 文件：请去掉它，或用 --to onnx 导出。"
     ),
     # models and training
     "there is no model directory {folder}. Train a model first (python train.py --configs configs/quickstart.yml), or "
