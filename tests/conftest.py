@@ -1,7 +1,11 @@
 """What tests of several packages share: a crude voice, and a tiny model directory with random weights."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+
+# The workers of pytest-xdist, and the programs that tests start, share the cores instead of fighting for them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

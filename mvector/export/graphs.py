@@ -78,7 +78,7 @@ def _export(module: nn.Module, example: Tensor, name: str) -> ExportedProgram:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{name} cannot be exported ({type(error).__name__}: {reason})") from error
     for axis, size in zip(("batch size", "length"), _input_shape(program), strict=False):
-        if isinstance(size, int):
+        if not (isinstance(size, torch.SymInt) and size.node.expr.free_symbols):
             raise ModelError(f"{name} cannot be exported: it fixes the {axis} of its input at {size}.")
     return program
 

@@ -5,8 +5,10 @@ The dynamic graph that ONNX is made from has neither fault: it is printed as a m
 scripted.
 """
 
+import operator
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +51,43 @@ def script(program: ExportedProgram) -> torch.jit.ScriptModule:
     """The graph as TorchScript, with the same input and output."""
     holder, graph = nn.Module(), fx.Graph()
     tensors = _lifted_tensors(program)
-    copies: dict[fx.Node, Any] = {}
+    given: list[Any] = []
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name in tensors:
             holder.register_buffer(node.name, tensors[node.name])
-            copies[node] = graph.get_attr(node.name)
+            given.append(graph.get_attr(node.name))
+        elif node.op == "placeholder":
+            given.append(graph.placeholder(node.name))
+    (result,) = _copy(program.graph_module, given, graph)
+    graph.output(result)
+    graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+    return _scripted(fx.GraphModule(holder, graph).eval())
+
+
+def _copy(source: fx.GraphModule, given: Sequence[Any], graph: fx.Graph) -> Sequence[Any]:
+    """Copy the nodes of `source`, applied to `given`, to the end of `graph`; returns what `source` gives."""
+    inputs = iter(given)
+    copies: dict[fx.Node, Any] = {}
+    for node in source.graph.nodes:
+        if node.op == "placeholder":
+            copies[node] = next(inputs)
+        elif node.op == "get_attr":
+            copies[node] = getattr(source, node.target)  # a part that ran with autocast or gradients switched off
         elif node.op == "output":
-            (result,) = node.args[0]
-            graph.output(copies[result])
+            return [copies[result] for result in node.args[0]]
+        elif any(isinstance(copies.get(part), fx.GraphModule) for part in node.args if isinstance(part, fx.Node)):
+            arguments = [copies[part] if isinstance(part, fx.Node) else part for part in node.args]
+            index = next(i for i, part in enumerate(arguments) if isinstance(part, fx.GraphModule))
+            copies[node] = _copy(arguments[index], arguments[index + 1 :], graph)
+        elif node.target is operator.getitem and isinstance(copies[node.args[0]], list):
+            copies[node] = copies[node.args[0]][node.args[1]]
         elif not (isinstance(node.target, torch._ops.OpOverload) and node.target._opname in _CHECKS):
-            copy = copies[node] = graph.node_copy(node, lambda source: copies[source])
+            copy = copies[node] = graph.node_copy(node, lambda part: copies[part])
             if isinstance(copy.target, torch._ops.OpOverload):
                 # TorchScript picks the overload by the arguments' types itself.
                 packet = copy.target.overloadpacket
                 copy.target = torch.ops.aten.size if packet is torch.ops.aten.sym_size else packet
-    graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
-    return _scripted(fx.GraphModule(holder, graph).eval())
+    raise AssertionError("a graph without an output")
 
 
 def _scripted(module: nn.Module) -> torch.jit.ScriptModule:

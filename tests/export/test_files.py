@@ -8,7 +8,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import write_model
 from torch import nn
 
 from mvector.audio import normalize_level
@@ -19,6 +18,7 @@ from mvector.export.onnx_files import _runner, export_onnx, front_end_model
 from mvector.export.torchscript import script
 from mvector.features import AudioFeaturizer
 from mvector.model_directory import load_model
+from tests.export.conftest import write_model
 
 
 def run(path, values: np.ndarray) -> np.ndarray:
@@ -98,6 +98,7 @@ FEATURES = {
     "Fbank, no logarithm": ("Fbank", {"num_mel_bins": 23, "use_log_fbank": False, "use_power": False}, 1.0),
     "MelSpectrogram": ("MelSpectrogram", {"n_mels": 40, "log": True}, 1.0),
     "MelSpectrogram, plain frames": ("MelSpectrogram", {"n_mels": 40, "n_fft": 512, "center": False}, 1.0),
+    "Spectrogram": ("Spectrogram", {"n_fft": 256, "pad_mode": "constant"}, 1.0),
     "MFCC": ("MFCC", {"n_mfcc": 20, "melkwargs": {"n_mels": 40}}, 1.0),
     "SpeechBrain": ("SpeechBrainFbank", {"n_mels": 40}, 1.0),
 }
@@ -130,6 +131,17 @@ def test_features_of_others_cannot_be_exported_but_the_network_can(files, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
+class FixedLength(nn.Module):
+    min_frames = 1
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(104 * 8, 12)
+
+    def forward(self, features):
+        return self.layer(features.flatten(1))
+
+
 class BranchesOnValues(nn.Module):
     min_frames = 1
 
@@ -137,9 +149,10 @@ class BranchesOnValues(nn.Module):
         return features.mean(1) if features.sum() > 0 else features.amax(1)
 
 
-def test_a_network_that_branches_on_values_is_refused():
-    with pytest.raises(ModelError, match="the backbone BranchesOnValues cannot be exported"):
-        network_graph(BranchesOnValues(), 8)
+@pytest.mark.parametrize("backbone", [FixedLength(), BranchesOnValues()])
+def test_a_network_that_fixes_its_input_is_refused(backbone):
+    with pytest.raises(ModelError, match=f"the backbone {type(backbone).__name__} cannot be exported"):
+        network_graph(backbone, 8)
 
 
 # ---------------------------------------------------------------- 8 bits

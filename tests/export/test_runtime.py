@@ -138,6 +138,15 @@ def test_exporting_names_the_missing_package(files, tmp_path, monkeypatch):
         export_onnx(files.model, tmp_path / "model.onnx")
 
 
+@pytest.mark.parametrize("kind", ["network", "whole"])
+def test_openvino_gives_the_same_but_for_its_rounding(files, recordings, kind):
+    exact, rounded = (MVectorPredictor(model_path=getattr(files, kind), device=d) for d in ("cpu", "openvino"))
+    assert rounded.threshold == 0.25
+    one, other = exact.predict(recordings[0]), rounded.predict(recordings[0])
+    assert float(one @ other) >= 0.999
+    assert rounded.contrast(*recordings) == pytest.approx(exact.contrast(*recordings), abs=0.01)
+
+
 # ---------------------------------------------------------------- the command
 
 

@@ -39,7 +39,7 @@ def stft_power(waveform: torch.Tensor, n_fft=400, win=None, hop=None, power=2.0,
         ({"window_fn": "hamming_window", "wkwargs": {"periodic": True}}, {"window": torch.hamming_window}),
         ({"window_fn": torch.blackman_window}, {"window": torch.blackman_window}),
     ],
-    ids=str,
+    ids=lambda options: ",".join(options) or "defaults",
 )
 def test_spectrogram_options(arguments, reference):
     expected = stft_power(WAVEFORM, **reference)
