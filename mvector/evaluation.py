@@ -1,29 +1,47 @@
-"""Evaluation of a model: utterances → embeddings → scores of trials → EER, its threshold, minDCF."""
+"""Evaluation of a model: utterances → embeddings → scores of trials → error rates.
+
+`evaluate_trials` is the short form that a training run uses after each epoch; the parts below it are what `eval.py`
+puts together: enrollment by joined audio, the cohort or PLDA of the training list, and qualities for calibration.
+"""
 
 import contextlib
 import logging
-import os
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from numpy.typing import NDArray
 
-from mvector.audio import load_audio, normalize_level
 from mvector.config import Config
-from mvector.data.lists import Utterance
+from mvector.data.lists import Utterance, read_data_list
 from mvector.data.trials import Trials
 from mvector.embedder import SpeakerEmbedder
+from mvector.embeddings import Embedder, Embeddings, embed_utterances, read_waveform
 from mvector.errors import AudioError, DataListError, MVectorError
 from mvector.metrics import confidence_intervals, count_trials, eer, min_dcf
-from mvector.scoring import TrialScores, score_trials
+from mvector.scoring import (
+    Calibration,
+    Cohort,
+    Plda,
+    QualityCalibration,
+    TrialScores,
+    cohort_statistics,
+    length_normalize,
+    mean_of_members,
+    recording_qualities,
+    score_trials,
+    trial_qualities,
+)
+from mvector.scoring.scorer import Scorer
 
 logger = logging.getLogger("mvector")
 
-DECODED_AHEAD = 64
+COHORT, PLDA = "cohort.safetensors", "plda.safetensors"
+# Of a speaker of the training list so many utterances are embedded for the cohort: the mean hardly moves with more.
+COHORT_UTTERANCES = 10
 
 
 @dataclass
@@ -40,6 +58,7 @@ class Evaluation:
     left_out: list[tuple[str, str]] = field(default_factory=list)  # (path, reason)
     speakers: int | None = None
     intervals_95: dict[str, tuple[float, float]] | None = None  # of 'eer' and 'min_dcf', over resampled speakers
+    calibration: Calibration | None = None  # of the cosine, fitted on these trials
 
     def line(self) -> str:
         eer_interval = dcf_interval = ""
@@ -56,83 +75,6 @@ class Evaluation:
             f"recordings{speakers}{left_out}; {self.seconds:.1f} s)"
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        values = asdict(self)
-        values["min_dcf_p_target"] = 0.01
-        values["left_out"] = len(self.left_out)
-        return values
-
-
-def read_waveform(
-    config: Config, utterance: Utterance, max_duration_s: float | None = None, warnings: list[str] | None = None
-) -> np.ndarray:
-    """An utterance [T] as the model wants it: its first `max_duration_s` seconds, at the model's rate and level.
-
-    `warnings` takes what is doubtful about the recording, as in `load_audio`.
-    """
-    dataset = config.dataset_conf.dataset
-    end_s = utterance.end_s
-    if max_duration_s is not None:
-        limit_s = (utterance.start_s or 0.0) + max_duration_s
-        end_s = limit_s if end_s is None else min(end_s, limit_s)
-    waveform = load_audio(utterance.path, dataset.sample_rate, utterance.start_s, end_s, warnings=warnings)
-    if not np.any(waveform):
-        raise AudioError(f"{utterance.path} is silent (all zero).")
-    return normalize_level(waveform, dataset.target_dB) if dataset.use_dB_normalization else waveform
-
-
-def embed_utterances(
-    embedder: SpeakerEmbedder, config: Config, utterances: Sequence[Utterance], description: str = "embedding"
-) -> tuple[np.ndarray, list[tuple[str, str]]]:
-    """Embeddings [N, E] of utterances in their order, and (path, reason) of those that cannot be embedded.
-
-    The row of an utterance that cannot be embedded is NaN. Recordings are decoded ahead by threads; memory holds
-    a few dozen waveforms at a time.
-    """
-    embeddings = np.full((len(utterances), embedder.backbone.embd_dim), np.nan, dtype=np.float32)
-    failed: list[tuple[str, str]] = []
-    doubts: list[str] = []
-    max_duration_s = config.dataset_conf.eval_conf.max_duration
-
-    def read(index: int) -> np.ndarray | AudioError:
-        try:
-            return read_waveform(config, utterances[index], max_duration_s, doubts)
-        except AudioError as error:
-            return error
-
-    def blocks() -> Iterator[tuple[range, list[np.ndarray | AudioError]]]:
-        with ThreadPoolExecutor(min(8, (os.cpu_count() or 1))) as pool:
-            ranges = [
-                range(first, min(first + DECODED_AHEAD, len(utterances)))
-                for first in range(0, len(utterances), DECODED_AHEAD)
-            ]
-            pending = None
-            for block in ranges:
-                following = (block, [pool.submit(read, index) for index in block])
-                if pending is not None:
-                    yield pending[0], [future.result() for future in pending[1]]
-                pending = following
-            if pending is not None:
-                yield pending[0], [future.result() for future in pending[1]]
-
-    with tqdm(total=len(utterances), desc=description, unit="utt", disable=None, leave=False) as progress:
-        for block, waveforms in blocks():
-            usable = []
-            for index, waveform in zip(block, waveforms, strict=True):
-                if isinstance(waveform, np.ndarray) and len(waveform) >= embedder.min_samples:
-                    usable.append((index, waveform))
-                else:
-                    reason = "too short for this model" if isinstance(waveform, np.ndarray) else str(waveform)
-                    failed.append((utterances[index].path, reason))
-            if usable:
-                embeddings[[index for index, _ in usable]] = embedder.embed(
-                    [waveform for _, waveform in usable], config.dataset_conf.eval_conf.batch_size
-                )
-            progress.update(len(block))
-    if doubts:
-        logger.warning("%d doubts about recordings; the first: %s", len(doubts), doubts[0])
-    return embeddings, failed
-
 
 def evaluate_trials(
     embedder: SpeakerEmbedder, config: Config, trials: Trials, description: str = "embedding"
@@ -142,17 +84,11 @@ def evaluate_trials(
     was_training = embedder.training
     embedder.eval()
     try:
-        embeddings, failed = embed_utterances(embedder, config, trials.utterances, description)
+        embeddings = embed_utterances(embedder, config, trials.utterances, description)
     finally:
         embedder.train(was_training)
-    if len(failed) == len(trials.utterances):
-        raise DataListError(f"no recording of the trials can be used; the first: {failed[0][0]}: {failed[0][1]}")
-    if failed:
-        path, reason = failed[0]
-        logger.warning(
-            "%d recordings cannot be used and their trials are left out; the first: %s (%s)", len(failed), path, reason
-        )
-    scored = score_trials(embeddings, trials)
+    require_usable(embeddings)
+    scored = score_trials(embeddings.embeddings, trials)
     rate, threshold = eer(scored.scores, scored.labels, scored.counts)
     targets, non_targets = count_trials(scored.labels, scored.counts)
     result = Evaluation(
@@ -163,8 +99,10 @@ def evaluate_trials(
         non_targets=non_targets,
         utterances=len(trials.utterances),
         seconds=0.0,
-        left_out=failed,
+        left_out=embeddings.failed,
     )
+    with contextlib.suppress(MVectorError):  # a network that has learned nothing yet cannot be calibrated
+        result.calibration = Calibration.fit(scored.scores, scored.labels, counts=scored.counts)
     if scored.enroll_speakers is not None and scored.test_speakers is not None:
         result.speakers = len(np.union1d(scored.enroll_speakers, scored.test_speakers))
         with contextlib.suppress(MVectorError):  # a handful of speakers cannot be resampled
@@ -175,12 +113,138 @@ def evaluate_trials(
     return result, scored
 
 
-def rates_at(scored: TrialScores, threshold: float) -> dict[str, float]:
-    """{'threshold', 'frr', 'far'}: shares of target trials at or under it, and of non-target trials above it."""
-    counts = np.ones(len(scored.scores)) if scored.counts is None else scored.counts
-    accepted, target = scored.scores > threshold, scored.labels
-    return {
-        "threshold": threshold,
-        "frr": float(counts[target & ~accepted].sum() / counts[target].sum()),
-        "far": float(counts[~target & accepted].sum() / counts[~target].sum()),
-    }
+def require_usable(embeddings: Embeddings) -> None:
+    """DataListError if no recording could be embedded; a warning if some could not."""
+    failed = embeddings.failed
+    if not failed:
+        return
+    path, reason = failed[0]
+    if len(failed) == len(embeddings):
+        raise DataListError(f"no recording of the trials can be used; the first: {path}: {reason}")
+    logger.warning(
+        "%d recordings cannot be used and their trials are left out; the first: %s (%s)", len(failed), path, reason
+    )
+
+
+def embed_joined(
+    embedder: Embedder, config: Config, trials: Trials, embeddings: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Embeddings [N, E] of the enrolled voices; the recordings of a voice are put end to end and embedded once.
+
+    A recording that cannot be read is passed over; a voice without any is NaN. Each is cut as an utterance alone is.
+    """
+    limit_s = config.dataset_conf.eval_conf.max_duration
+    voices = np.full((len(trials.enroll_rows), embeddings.shape[1]), np.nan, dtype=np.float32)
+    for index, rows in enumerate(trials.enroll_rows):
+        if len(rows) == 1:
+            voices[index] = embeddings[rows[0]]
+            continue
+        waveforms = []
+        for row in rows:
+            with contextlib.suppress(AudioError):
+                waveforms.append(read_waveform(config, trials.utterances[row], limit_s))
+        joined = np.concatenate(waveforms) if waveforms else np.empty(0, np.float32)
+        if len(joined) >= embedder.min_samples:
+            voices[index] = embedder.embed([joined])[0]
+    return voices
+
+
+def training_cohort(
+    folder: Path, embedder: Embedder, config: Config, fingerprint: str, training: Embeddings | None = None
+) -> Cohort:
+    """The cohort stored in the model directory; made of `training` embeddings, or of its training list, if need be."""
+    stored = folder / COHORT
+    if training is None and stored.is_file():
+        return Cohort.load(stored, fingerprint)
+    if training is None:
+        listed = config.dataset_conf.train_list
+        if listed is None or not Path(listed).is_file():
+            raise MVectorError(
+                f"{folder} has no {COHORT}, and the training list {listed} to make one of is not here. Give training "
+                "embeddings (tools/extract_embeddings.py makes them) with --training_embeddings."
+            )
+        utterances = some_of_each_speaker(read_data_list(listed, config.dataset_conf.data_root))
+        training = embed_utterances(embedder, config, utterances, "cohort", fingerprint)
+    training.require_model(fingerprint)
+    cohort = Cohort.from_embeddings(training.embeddings, [utterance.speaker for utterance in training.utterances])
+    cohort.save(stored, fingerprint)
+    return cohort
+
+
+def training_plda(folder: Path, fingerprint: str, training: Embeddings | None) -> Plda:
+    """The PLDA stored in the model directory, or one fitted to `training` embeddings and stored there."""
+    stored = folder / PLDA
+    if training is None:
+        if not stored.is_file():
+            raise MVectorError(
+                f"{folder} has no {PLDA}: give training embeddings (tools/extract_embeddings.py makes them) with "
+                "--training_embeddings."
+            )
+        return Plda.load(stored, fingerprint)
+    training.require_model(fingerprint)
+    plda = Plda.fit(training.embeddings, [utterance.speaker for utterance in training.utterances])
+    plda.save(stored, fingerprint)
+    return plda
+
+
+def some_of_each_speaker(utterances: list[Utterance], most: int = COHORT_UTTERANCES) -> list[Utterance]:
+    """At most `most` utterances of each speaker, spread over the list."""
+    of_speaker: dict[str, list[Utterance]] = {}
+    for utterance in dict.fromkeys(utterances):
+        of_speaker.setdefault(utterance.speaker, []).append(utterance)
+    return [
+        members[index * len(members) // min(most, len(members))]
+        for members in of_speaker.values()
+        for index in range(min(most, len(members)))
+    ]
+
+
+def trial_quality_measures(
+    embeddings: Embeddings, trials: Trials, scored: TrialScores, cohort: Cohort | None
+) -> Mapping[str, NDArray[Any]]:
+    """The quality measures [n] of scored trials for `QualityCalibration`: duration, magnitude, mean cohort score.
+
+    A voice of several utterances lasts as long as all of them; its other measures are their means.
+    """
+    if scored.enroll is None or scored.test is None:
+        raise MVectorError("a quality-aware calibration needs single scores: use a list of fewer trials.")
+    duration_s = np.maximum(embeddings.duration_s, 1e-3)  # NaN, of an unusable recording, stays NaN
+    means = None
+    if cohort is not None:
+        unit = length_normalize(cohort.center(embeddings.embeddings))
+        means = cohort_statistics(unit, cohort.means, min(300, len(cohort.means)))[0]
+    measures = recording_qualities(duration_s, embeddings.magnitude, means)
+    sizes = np.array([len(rows) for rows in trials.enroll_rows])
+    enroll, test = {}, {}
+    for name, values in measures.items():
+        of_voice = mean_of_members(values[:, None], trials.enroll_rows)[:, 0]
+        enroll[name] = (of_voice + np.log(sizes) * (name == "log_duration"))[scored.enroll]
+        test[name] = values[trials.test_rows][scored.test]
+    return trial_qualities(enroll, test)
+
+
+def calibrate_scores(
+    scorer: Scorer,
+    embeddings: Embeddings,
+    trials: Trials,
+    scored: TrialScores,
+    by_quality: bool,
+) -> Calibration | QualityCalibration:
+    """A calibration of a scorer, fitted on trials other than those it is to judge."""
+    if not by_quality:
+        return Calibration.fit(scored.scores, scored.labels, counts=scored.counts)
+    measures = trial_quality_measures(embeddings, trials, scored, scorer.cohort)
+    return QualityCalibration.fit(scored.scores, measures, scored.labels)
+
+
+def log_likelihood_ratios(
+    calibration: Calibration | QualityCalibration,
+    scorer: Scorer,
+    embeddings: Embeddings,
+    trials: Trials,
+    scored: TrialScores,
+) -> NDArray[Any]:
+    """Calibrated natural-log likelihood ratios [n] of scored trials."""
+    if isinstance(calibration, Calibration):
+        return calibration.llr(scored.scores)
+    return calibration.llr(scored.scores, trial_quality_measures(embeddings, trials, scored, scorer.cohort))

@@ -20,9 +20,12 @@ import numpy as np
 
 from mvector.audio import find_speech, iter_windows, normalize_level, require_speech
 from mvector.audio.decode import AudioSource
+from mvector.calibration import stored_calibration
 from mvector.config import Config, load_config
 from mvector.errors import ConfigError, MVectorError, NoSpeechError, TooShortError
 from mvector.export.runtime import ExportedModel, exported_file, load_exported
+from mvector.fingerprint import decisive_settings
+from mvector.scoring.calibration import posterior
 
 if TYPE_CHECKING:  # torch is imported for a model of torch, and not for an exported one
     from mvector.model_directory import ModelDirectory
@@ -34,15 +37,6 @@ WINDOW_S = 20.0  # longer recordings are embedded in windows; evaluation hears 2
 ENOUGH_SPEECH_S = 2.0  # with less the verdict comes with a warning
 COUNTED_PIECE_S = 2.0  # the detector takes 1–2 % of real time: speech is counted piece by piece until there is enough
 _HEARD, _UNHEARD = 0, 1
-# What decides on an embedding; the rest of a configuration is about training.
-_DECISIVE = (
-    "model_conf.model",
-    "model_conf.model_args",
-    "preprocess_conf",
-    "dataset_conf.dataset.sample_rate",
-    "dataset_conf.dataset.use_dB_normalization",
-    "dataset_conf.dataset.target_dB",
-)
 
 
 @dataclass(frozen=True)
@@ -51,13 +45,20 @@ class Verdict:
 
     similarity: cosine of their embeddings, -1 to 1, as it is (not mapped to 0–1). same: whether it is greater than
     `threshold`, a similarity too; None where the model has no threshold and none was given. warnings: what makes the
-    answer less reliable (narrow band, truncated, little speech), a sentence each.
+    answer less reliable (narrow band, truncated, little speech), a sentence each. llr: the calibrated natural-log
+    likelihood ratio, how much more likely this similarity is for one person than for two; None where the model has no
+    calibration.
     """
 
     similarity: float
     threshold: float | None
     same: bool | None
     warnings: tuple[str, ...] = ()
+    llr: float | None = None
+
+    def probability(self, prior: float = 0.5) -> float | None:
+        """Probability that it is one person, where before any sound was heard it was `prior`; None without an llr."""
+        return None if self.llr is None else float(posterior(self.llr, prior))
 
 
 class MVectorPredictor:
@@ -114,6 +115,7 @@ class MVectorPredictor:
             self._embedding_size = self.model.embedder.embedding_size
         self.config, self.embedder = self.model.config, self.model.embedder
         self.threshold = self.model.threshold if threshold is None else float(threshold)
+        self.calibration = stored_calibration(self.model.metrics)
         self.sample_rate_hz = self.config.dataset_conf.dataset.sample_rate
         if configs is not None:
             self._compare_config(configs)
@@ -149,7 +151,8 @@ class MVectorPredictor:
         first, second = self._embed([audio_data1, audio_data2], sample_rate, verdict=True, warnings=warnings)
         similarity = _cosine(first, second)
         same = None if self.threshold is None else similarity > self.threshold
-        return Verdict(similarity, self.threshold, same, tuple(dict.fromkeys(warnings)))
+        llr = None if self.calibration is None else float(self.calibration.llr(similarity))
+        return Verdict(similarity, self.threshold, same, tuple(dict.fromkeys(warnings)), llr)
 
     def _embed(
         self,
@@ -231,20 +234,14 @@ class MVectorPredictor:
 
     def _compare_config(self, configs: str | os.PathLike[str] | Mapping[str, Any] | Config) -> None:
         given = configs if isinstance(configs, Config) else load_config(configs, check_names=False)
-        differing = [key for key in _DECISIVE if _value(given, key) != _value(self.config, key)]
+        theirs, ours = decisive_settings(given), decisive_settings(self.config)
+        differing = [key for key in ours if theirs[key] != ours[key]]
         if differing:
             logger.warning(
                 "the given configuration differs from %s in %s; the model's own is used",
                 self.model.path / "config.yml",
                 ", ".join(differing),
             )
-
-
-def _value(config: Config, key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def _cosine(first: np.ndarray, second: np.ndarray) -> float:

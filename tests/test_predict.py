@@ -105,6 +105,23 @@ def test_the_stored_threshold_decides_unless_another_is_given(make_model, voice,
         assert (verdict.threshold, verdict.same) == (threshold, score > threshold)
 
 
+def test_a_calibrated_model_gives_a_likelihood_ratio_and_a_probability(make_model, voice, make_voice):
+    calibration = {"scale": 9.0, "offset": -2.5, "prior": 0.5, "targets": 10, "non_targets": 40}
+    calibrated = MVectorPredictor(model_path=make_model({"threshold": 0.25, "calibration": calibration}))
+    verdict = calibrated.verdict(voice, make_voice(3.0, seed=5))
+    assert verdict.llr == pytest.approx(9 * verdict.similarity - 2.5)
+    for prior in (0.5, 0.01):
+        odds = np.exp(verdict.llr) * prior / (1 - prior)
+        assert verdict.probability(prior) == pytest.approx(odds / (1 + odds))
+    with pytest.raises(MVectorError, match="between 0 and 1"):
+        verdict.probability(1.0)
+
+
+def test_a_model_without_calibration_gives_neither(make_model, voice):
+    verdict = MVectorPredictor(model_path=make_model()).verdict(voice, voice)
+    assert (verdict.llr, verdict.probability()) == (None, None)
+
+
 def test_without_a_threshold_there_is_no_answer(make_model, voice):
     verdict = MVectorPredictor(model_path=make_model({})).verdict(voice, voice)
     assert (verdict.threshold, verdict.same) == (None, None)

@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train a model",
     "eval": "evaluate a model on trials",
     "contrast": "compare two recordings",
+    "calibrate": "choose a model's threshold on own recordings",
     "export": "write a model for other runtimes",
     "create_data": "make data lists from a corpus",
     "list": "show the parts a configuration can name",

@@ -20,6 +20,7 @@ SCRIPTS = {
     "mvector COMMAND --help tells more.": "每个命令的用法：mvector COMMAND --help",
     "train a model": "训练模型",
     "evaluate a model on trials": "在试验列表上评估模型",
+    "choose a model's threshold on own recordings": "用自己的录音选择模型的阈值",
     "compare two recordings": "比较两段录音",
     "write a model for other runtimes": "导出模型，供其他运行环境使用",
     "make data lists from a corpus": "由语音数据集生成数据列表",
@@ -62,12 +63,88 @@ SCRIPTS = {
     "at the stored threshold {threshold:.4f}: FRR {frr:.3f} %, FAR {far:.3f} %": (
         "按模型自带的阈值 {threshold:.4f}：误拒率 FRR {frr:.3f} %，误受率 FAR {far:.3f} %"
     ),
-    "This list chose the model's epoch and threshold: these figures are not a test result.": (
-        "模型的轮次和阈值就是用这个列表选出来的，所以这些数字不能当作测试结果。"
+    "calibration": "校准",
+    "cosine, centred-cosine, z-norm, t-norm, s-norm, as-norm or plda": (
+        "打分方法：cosine、centred-cosine、z-norm、t-norm、s-norm、as-norm 或 plda"
     ),
+    "speakers of the cohort that as-norm looks at": "as-norm 使用的参照说话人个数",
+    "how several utterances make one voice: mean, scores or concatenate": (
+        "一个人的多条注册语音如何合并：mean（向量平均）、scores（分数平均）或 concatenate（拼接音频）"
+    ),
+    "packed embeddings of the test (tools/extract_embeddings.py), instead of the recordings": (
+        "测试语音的声纹向量文件夹（tools/extract_embeddings.py 生成），代替录音"
+    ),
+    "packed embeddings of the training list, for the cohort or PLDA, which are stored with the model": (
+        "训练列表的声纹向量文件夹，用来生成参照集或 PLDA，并存入模型目录"
+    ),
+    "other trials, of other speakers, to calibrate the scores on (default: the stored calibration)": (
+        "另一份由其他说话人组成的试验列表，用来校准分数（默认用模型自带的校准）"
+    ),
+    "calibrate with the recordings' durations, magnitudes and cohort scores (--calibration_list)": (
+        "校准时考虑录音的时长、向量长度和参照集得分（需要 --calibration_list）"
+    ),
+    "folder for a report: one HTML page, JSON and CSV": "保存评估报告的文件夹：一个 HTML 网页、JSON 和 CSV",
+    "CSV or TSV file with a column path or speaker and others: figures by their values (--report)": (
+        "CSV 或 TSV 文件，第一列为 path 或 speaker，其他列任意：报告中按其取值分别给出结果（--report）"
+    ),
+    "file for the score of every trial": "保存每条试验分数的文件",
+    "{utterances:,} recordings, {left_out:,} of them unusable; {seconds:.1f} s": (
+        "{utterances:,} 条录音，其中 {left_out:,} 条不可用；用时 {seconds:.1f} 秒"
+    ),
+    "scores saved in {path}": "分数保存在 {path}",
+    "report saved in {path}": "报告保存在 {path}",
     "results saved in {path}": "结果保存在 {path}",
     "pictures saved in {path}": "图片保存在 {path}",
+    # make_results
+    "Evaluate models on test lists and write the table of the results into a document.": (
+        "在测试列表上评估若干模型，并把结果表写入文档。"
+    ),
+    "model directories and their names": "模型目录及其名称",
+    "test lists and their names": "测试列表及其名称",
+    "ways of scoring, as eval.py takes them": "打分方法，与 eval.py 相同",
+    "data list for the cohort of models that do not name one of their own": "未写明训练列表的模型所用参照集的数据列表",
+    "Markdown file with the two marks to write between": "带有两个标记的 Markdown 文件，表格写在标记之间",
+    # calibrate
+    "Choose a model's threshold anew on your own recordings, and store it with the model.": (
+        "用您自己的录音重新选择模型的阈值，并存入模型目录。"
+    ),
+    "your recordings, path<TAB>speaker in every line: 5 people with 4 recordings each, or more": (
+        "您的录音列表，每行“路径<TAB>说话人”：至少 5 个人、每人 4 条录音"
+    ),
+    "folder that relative paths in the list start from": "列表中相对路径的起始文件夹",
+    "keep this false acceptance rate, a fraction: 0.001 for 0.1 %%": "保持这个误受率，用小数表示：0.001 即 0.1 %%",
+    "where both error rates are equal": "在误拒率与误受率相等处",
+    "least cost if this share of comparisons are of one person (the default rule, with 0.5)": (
+        "若有这个比例的比较是同一个人，取代价最小处（默认规则，比例为 0.5）"
+    ),
+    "cost of a false rejection, for --p_target": "误拒一次的代价，用于 --p_target",
+    "cost of a false acceptance, for --p_target": "误受一次的代价，用于 --p_target",
+    "embedding": "提取声纹向量",
+    "{targets:,} target and {non_targets:,} non-target trials by {speakers:,} people": (
+        "{speakers:,} 个人的 {targets:,} 条同人试验和 {non_targets:,} 条异人试验"
+    ),
+    "threshold so far {rates}": "原来的阈值 {rates}",
+    "new threshold {rates}, chosen {rule}": "新的阈值 {rates}，选择方法：{rule}",
+    "on people who had no part in the choice: FRR {frr:.2f} %, FAR {far:.2f} %": (
+        "对没有参与选择阈值的人：误拒率 FRR {frr:.2f} %，误受率 FAR {far:.2f} %"
+    ),
+    "With fewer than 20 people the true intervals are wider than these (95 %, over people).": (
+        "不足 20 个人时，真实的置信区间比这里给出的（95 %，按人抽样）更宽。"
+    ),
+    "A false acceptance rate below {least:.2g} % cannot be certified with these recordings; for {asked:g} % it takes "
+    "{needed:,} non-target trials, about {speakers:,} people with as many recordings each.": (
+        "这些录音无法证实低于 {least:.2g} % 的误受率；要证实 {asked:g} %，需要 {needed:,} 条异人试验，"
+        "按每人同样多的录音算约 {speakers:,} 个人。"
+    ),
+    "stored in {path}": "已存入 {path}",
     # contrast
+    "how probable one person was before anything was heard, for the probability (default 0.5)": (
+        "听录音之前认为是同一个人的概率，用于计算概率（默认 0.5）"
+    ),
+    "stored with the model: chosen on {list} by mvector calibrate": "模型自带：由 mvector calibrate 在 {list} 上选出",
+    "probability of one person {probability:.2f} % (prior {prior:g}; log-likelihood ratio {llr:+.2f})": (
+        "是同一个人的概率 {probability:.2f} %（先验 {prior:g}；对数似然比 {llr:+.2f}）"
+    ),
     "Compare two recordings: the same person or not?": "比较两段录音：是不是同一个人？",
     "the first recording": "第一段录音",
     "the second recording": "第二段录音",
@@ -143,6 +220,25 @@ SCRIPTS = {
     "It has no threshold. Measure one on trials of recordings like yours, and give it with --threshold:": (
         "它没有阈值。请用与您的录音相似的试验列表测出一个，再用 --threshold 给出："
     ),
+    # extract_embeddings
+    "Embed every recording of some lists into one folder; run again, it goes on.": (
+        "把一些列表里的所有录音提取为声纹向量，存入一个文件夹；中断后再次运行会接着做。"
+    ),
+    "model directory, or an exported .onnx file": "模型目录，或导出的 .onnx 文件",
+    "data lists or trial lists (default: the test lists of the model's configuration)": (
+        "数据列表或试验列表（默认使用模型配置里的测试列表）"
+    ),
+    "the utterances of the enrolled speakers of a trial list": "试验列表中各注册说话人的语音（注册表）",
+    "folder for the embeddings": "保存声纹向量的文件夹",
+    "utterances embedded together on a GPU": "在 GPU 上一起计算的语音条数",
+    "cut utterances after this time (seconds)": "语音超过这个时长（秒）的部分会被截去",
+    "{rows:,} recordings embedded in {folder} ({failed:,} could not be)": (
+        "已提取 {rows:,} 段录音的声纹向量，在 {folder}（其中 {failed:,} 段无法提取）"
+    ),
+    "the first that could not be: {reason}": "第一段无法提取的录音：{reason}",
+    "{hours:.2f} hours of sound in {seconds:.1f} s, {speed:.0f} times real time": (
+        "{hours:.2f} 小时的声音用时 {seconds:.1f} 秒，为实时速度的 {speed:.0f} 倍"
+    ),
     # create_data
     """\
 Makes the lists that training and evaluation read: train_list.txt, dev_list.txt, test_list.txt (path<TAB>speaker) and
@@ -205,6 +301,18 @@ Trials from any data list:
     ),
     "processes (default: one per core)": "进程数（默认：每个核一个）",
     "Next": "下一步",
+    # compare_runs
+    "Compare evaluations of the same test list.": "比较同一测试列表上的多次评估。",
+    "a folder that eval.py --report wrote, or a text file of 'enroll test score target|nontarget'; every run is "
+    "compared with the first": (
+        "eval.py --report 写出的文件夹，或每行为“注册语音 测试语音 分数 target|nontarget”的文本文件；"
+        "每次评估都与第一次比较"
+    ),
+    "folder for the page and the JSON file": "保存网页和 JSON 文件的文件夹",
+    "error metrics by name, such as eer min_dcf_0.01 min_dcf_0.05 frr_at_far_0.001 min_cllr": (
+        "错误指标的名称，例如 eer min_dcf_0.01 min_dcf_0.05 frr_at_far_0.001 min_cllr"
+    ),
+    "comparison written to {path}": "比较结果保存在 {path}",
 }
 
 SENTENCES = {
@@ -380,6 +488,66 @@ SENTENCES = {
     "section's prob to 0.": (
         "数据增强：文件夹 {folder} 里没有声音文件。请改正数据增强配置里的文件夹，或把那一节的 prob 设为 0。"
     ),
+    # scores
+    "there is no way {name} to enroll several utterances; choose one of {names}.{hint}": (
+        "没有名为 {name} 的多语音注册方式；可选：{names}。{hint}"
+    ),
+    "enrollment by concatenation needs one embedding per voice, made of its utterances' joined audio; these voices "
+    "have several. Embed the joined audio, or choose the enrollment mean or scores.": (
+        "拼接注册（concatenate）要求每个注册者只有一个声纹向量，由拼接后的音频得到；这里有多个。请先拼接音频再提取声纹向量，"
+        "或改用 mean 或 scores。"
+    ),
+    "there is no score normalisation {name}; choose one of {names}.{hint}": (
+        "没有名为 {name} 的分数规整方法；可选：{names}。{hint}"
+    ),
+    "as-norm over the top {number} of a cohort of {size} speakers: the number must be from 2 to the cohort's size. "
+    "Choose a smaller number, or build the cohort from more speakers.": (
+        "as-norm 要取参照集中最高的 {number} 个分数，但参照集有 {size} 个说话人：这个数应在 2 到参照集的人数之间。"
+        "请改小，或用更多说话人建立参照集。"
+    ),
+    "score normalisation needs a cohort of at least 2 speakers, found {size}.": (
+        "分数规整的参照集至少要有 2 个说话人，现在有 {size} 个。"
+    ),
+    "{count} of {total} recordings have the same score against the whole cohort (the first: number {first}), so scores "
+    "cannot be normalised. The cohort's speakers must differ from one another.": (
+        "{total} 段录音中有 {count} 段与参照集里每个人的分数都相同（第一段是第 {first} 号），因此无法规整分数。"
+        "参照集中的说话人必须互不相同。"
+    ),
+    "a cohort needs at least 2 speakers with usable recordings, found {count}.": (
+        "参照集至少需要 2 个有可用录音的说话人，现在有 {count} 个。"
+    ),
+    "{path} is not a {kind} file; build it again with this model.": "{path} 不是 {kind} 文件；请用这个模型重新生成。",
+    "{path} was made from the embeddings of another model (fingerprint {found}, this model's is {model}); scores "
+    "against it would mean nothing. Build it again with this model.": (
+        "{path} 是用另一个模型的声纹向量生成的（指纹 {found}，本模型是 {model}）；用它得到的分数没有意义。"
+        "请用这个模型重新生成。"
+    ),
+    "{count} embeddings of {speakers} speakers are too few for LDA and PLDA over {size} dimensions: at least 2 "
+    "speakers, and that many recordings more than speakers, are needed. Take more recordings, or score by cosine.": (
+        "{speakers} 个说话人的 {count} 个声纹向量对于 {size} 维的 LDA 和 PLDA 太少：至少要 2 个说话人，而且录音数要比"
+        "说话人数多出这么多。请增加录音，或用余弦打分。"
+    ),
+    "LDA of {size} dimensions and {speakers} speakers can keep 1 to {most} directions, {asked} were asked for; ask for "
+    "fewer, or train on more speakers.": (
+        "{size} 维、{speakers} 个说话人的 LDA 可以保留 1 到 {most} 个方向，要求的是 {asked} 个；请减少，或增加说话人。"
+    ),
+    # calibration
+    "calibration needs trials of both kinds, found {targets} target and {non_targets} non-target trials; give at least "
+    "two recordings of each person, and at least two people.": (
+        "校准需要两类试验，现在有 {targets} 个同一人的试验和 {non_targets} 个不同人的试验；"
+        "请给出至少两个人，每人至少两段录音。"
+    ),
+    "all scores are the same, so nothing can be learned from them; check that the recordings differ.": (
+        "所有分数都相同，从中学不到任何东西；请检查录音是否互不相同。"
+    ),
+    "target trials do not score higher than non-target trials here, so no calibration can be made of them; check the "
+    "labels (1 or 'target' means the same person).": (
+        "这里同一人的试验并不比不同人的试验分数高，因此无法校准；请检查标签（1 或 target 表示同一个人）。"
+    ),
+    "a prior probability lies between 0 and 1, found {prior}.": "先验概率应在 0 和 1 之间，现在是 {prior}。",
+    "the stored calibration has no finite number {key}; calibrate the model again.": (
+        "保存的校准里没有有限的数 {key}；请重新校准模型。"
+    ),
     # exported models
     "the features {name} (backend {backend}) cannot be exported: only those that this package computes itself can. "
     "Export the network alone, without --with_features.": (
@@ -439,6 +607,37 @@ SENTENCES = {
     "--int8 is for ONNX files: leave it out, or export with --to onnx.": (
         "--int8 只用于 ONNX 文件：请去掉它，或用 --to onnx 导出。"
     ),
+    # thresholds and evaluation
+    "This list chose the model's epoch and threshold: these figures are not a test result.": (
+        "模型的轮次和阈值就是用这个列表选出来的，所以这些数字不能当作测试结果。"
+    ),
+    "a false acceptance rate of {far} % cannot be shown by {trials} non-target trials: it needs {needed}. These can "
+    "show {least} % at the least. Record more speakers, or choose the threshold at a higher rate, at the equal error "
+    "rate or at a cost.": (
+        "{trials} 条异人试验无法证实 {far} % 的误受率：需要 {needed} 条，这些最低只能证实 {least} %。"
+        "请录更多的人，或在更高的误受率、等错误率或代价最小处选择阈值。"
+    ),
+    "a calibration needs recordings of at least {needed} people, best with four or more of each, found {found}. Record "
+    "more people.": "校准至少需要 {needed} 个人的录音，最好每人四条以上，现在只有 {found} 个人。请录更多的人。",
+    "at a false acceptance rate of {far} %": "误受率为 {far} %",
+    "at the equal error rate": "等错误率处",
+    "at least cost for p_target {p_target}": "代价最小处（p_target {p_target}）",
+    "at least cost for p_target {p_target}, costs {miss} and {fa}": (
+        "代价最小处（p_target {p_target}，误拒、误受代价 {miss} 和 {fa}）"
+    ),
+    "there is no score {name}; choose one of {names}.{hint}": "没有打分方法 {name}；可选：{names}。{hint}",
+    "--qmf learns from trials: give them with --calibration_list, of speakers not in the test.": (
+        "--qmf 要从试验中学习：请用 --calibration_list 给出，其中的说话人不能出现在测试里。"
+    ),
+    "{folder} has no {file}, and the training list {list} to make one of is not here. Give training embeddings "
+    "(tools/extract_embeddings.py makes them) with --training_embeddings.": (
+        "{folder} 里没有 {file}，用来生成它的训练列表 {list} 也不在。"
+        "请用 --training_embeddings 给出训练声纹向量（由 tools/extract_embeddings.py 生成）。"
+    ),
+    "{folder} has no {file}: give training embeddings (tools/extract_embeddings.py makes them) with "
+    "--training_embeddings.": (
+        "{folder} 里没有 {file}：请用 --training_embeddings 给出训练声纹向量（由 tools/extract_embeddings.py 生成）。"
+    ),
     # models and training
     "there is no model directory {folder}. Train a model first (python train.py --configs configs/quickstart.yml), or "
     "name one with --model_path.{hint}": (
@@ -463,6 +662,14 @@ SENTENCES = {
     ),
     "pretrained_model: {folder} has no {file}; give a model directory": (
         "pretrained_model：{folder} 里没有 {file}；请给出模型目录"
+    ),
+    "there is no development list apart from the test list {list}: a model whose epoch and threshold are chosen on the "
+    "test list looks better there than it is. Name a list of other speakers in dataset_conf.dev_trials_list "
+    "(create_data.py makes one), train without evaluation (--do_eval False), or allow it with --set "
+    "train_conf.choose_on_test_list=True.": (
+        "除测试列表 {list} 外没有开发列表：在测试列表上选择轮次和阈值的模型，在它上面会显得比实际更好。"
+        "请在 dataset_conf.dev_trials_list 中给出由其他说话人组成的列表（create_data.py 可以生成），"
+        "或不做评估地训练（--do_eval False），或用 --set train_conf.choose_on_test_list=True 允许这样做。"
     ),
     "the loss is {loss} at step {step} (epoch {epoch}). Lower the learning rate, set train_conf.clip_grad_norm, or set "
     "train_conf.enable_amp to False.{saved}": (
@@ -510,6 +717,129 @@ SENTENCES = {
     "pooling, feature size).": (
         "{name}：权重对不上。{problems}。请检查结构及其参数（声纹向量维数、宽度、池化、特征维数）。"
     ),
+    # metrics
+    "EER {rate} %{interval} at threshold {threshold}": "等错误率 EER {rate} %{interval}，阈值 {threshold}",
+    "minDCF({p_target}) not measurable: needs {count} non-target trials": (
+        "minDCF({p_target}) 无法测量：需要 {count} 个异人比对"
+    ),
+    "minDCF({p_target}) {cost}{interval} at threshold {threshold}": (
+        "最小检测代价 minDCF({p_target}) {cost}{interval}，阈值 {threshold}"
+    ),
+    "actDCF({p_target}) not measurable: needs {count} non-target trials": (
+        "actDCF({p_target}) 无法测量：需要 {count} 个异人比对"
+    ),
+    "actDCF({p_target}) {cost}{interval}": "实际检测代价 actDCF({p_target}) {cost}{interval}",
+    "FRR at FAR {far} % not measurable: needs {count} non-target trials": (
+        "误受率 FAR {far} % 时的误拒率无法测量：需要 {count} 个异人比对"
+    ),
+    "FRR {rate} %{interval} at FAR {far} %, threshold {threshold}": (
+        "误受率 FAR {far} % 时的误拒率 FRR {rate} %{interval}，阈值 {threshold}"
+    ),
+    "Cllr {cost}{interval} bits": "Cllr {cost}{interval} 比特",
+    "min Cllr {cost}{interval} bits": "最小 Cllr {cost}{interval} 比特",
+    "area under the ROC curve {area}{interval}": "ROC 曲线下面积 {area}{interval}",
+    "average precision {value}{interval}": "平均精确率 {value}{interval}",
+    "accuracy {rate} %{interval} at threshold {threshold}": "准确率 {rate} %{interval}，阈值 {threshold}",
+    "{targets} target and {non_targets} non-target trials by {speakers} speakers": (
+        "同人比对 {targets} 个，异人比对 {non_targets} 个，来自 {speakers} 个说话人"
+    ),
+    "in brackets: 95 % confidence intervals from resampling the speakers": (
+        "方括号内：对说话人重采样得到的 95 % 置信区间"
+    ),
+    "fewer than {count} speakers: the true confidence interval is wider than any shown": (
+        "说话人少于 {count} 个：真实的置信区间比显示的更宽"
+    ),
+    "error rates need target and non-target trials, found {targets} target and {non_targets} non-target trials; check "
+    "the labels of the trials.": (
+        "计算错误率需要同人比对和异人比对，现在有 {targets} 个同人比对和 {non_targets} 个异人比对；请检查试验的标签。"
+    ),
+    "a FAR is a fraction above 0 and below 1 (0.001 for 0.1 %), found {far}.": (
+        "误受率 FAR 应是大于 0 且小于 1 的小数（0.1 % 写作 0.001），现在是 {far}。"
+    ),
+    "a detection cost needs 0 < p_target < 1 and costs above 0, found p_target={p_target}, c_miss={c_miss}, "
+    "c_fa={c_fa}.": (
+        "检测代价要求 0 < p_target < 1 且代价大于 0，现在是 p_target={p_target}，c_miss={c_miss}，c_fa={c_fa}。"
+    ),
+    "{metric} is not measurable: it needs {needed} non-target trials, found {found}.": (
+        "{metric} 无法测量：需要 {needed} 个异人比对，现在有 {found} 个。"
+    ),
+    "no confidence interval can be had from {count} speakers.": "{count} 个说话人不足以得到置信区间。",
+    "two systems cannot be compared on {count} speakers; more are needed.": (
+        "{count} 个说话人不足以比较两个系统；需要更多说话人。"
+    ),
+    # packed embeddings
+    "{missing} of {count} recordings are not among the {rows} packed embeddings; the first: {path}{part}. Extract the "
+    "embeddings of this list with tools/extract_embeddings.py, started in the same folder so that its paths are the "
+    "same.": (
+        "{count} 段录音中有 {missing} 段不在这 {rows} 个打包的声纹向量里；第一段是：{path}{part}。"
+        "请用 tools/extract_embeddings.py 提取这个列表的声纹向量，并在同一个文件夹里运行，使路径保持一致。"
+    ),
+    "the packed embeddings come from the model {packed}, and this one is {given}: extract them again, or give the "
+    "model that they come from.": (
+        "打包的声纹向量来自模型 {packed}，而现在的模型是 {given}：请重新提取，或者给出它们所属的模型。"
+    ),
+    "the packed embeddings are of utterances cut after {packed} s, and now dataset_conf.eval_conf.max_duration is "
+    "{given} s: extract them again, or set it to the same.": (
+        "打包的声纹向量来自截取到 {packed} 秒的语音，而现在 dataset_conf.eval_conf.max_duration 是 {given} 秒："
+        "请重新提取，或者把它设成相同的值。"
+    ),
+    "{folder}: the extraction of these embeddings is not finished; run the same command again to go on.": (
+        "{folder}：这些声纹向量还没有提取完；请再次运行同一条命令，它会接着做。"
+    ),
+    "{folder} holds no packed embeddings (no {meta}). Make them: python tools/extract_embeddings.py --model_path DIR "
+    "--list LIST --output {output}": (
+        "{folder} 里没有打包的声纹向量（没有 {meta}）。请先提取：python tools/extract_embeddings.py --model_path 目录 "
+        "--list 列表 --output {output}"
+    ),
+    "{folder}: the packed embeddings are damaged ({reason}): delete the folder and extract them again.": (
+        "{folder}：打包的声纹向量已损坏（{reason}）：请删除这个文件夹并重新提取。"
+    ),
+    "{folder}: {meta} speaks of {rows} rows of {size}, {matrix} has {shape} and {index} {lines}: delete the folder and "
+    "extract the embeddings again.": (
+        "{folder}：{meta} 说有 {rows} 行、每行 {size} 个数，而 {matrix} 是 {shape}，{index} 有 {lines} 行："
+        "请删除这个文件夹并重新提取声纹向量。"
+    ),
+    "{file} does not describe packed embeddings of this version ('format': '{format}').": (
+        "{file} 描述的不是这个版本的打包声纹向量（'format': '{format}'）。"
+    ),
+    "{path}: a path or speaker with a tab or a line's end cannot be packed.": (
+        "{path}：含有制表符或换行符的路径或说话人名称无法打包。"
+    ),
+    "{folder}: the embeddings cannot be written ({reason}).": "{folder}：声纹向量无法写入（{reason}）。",
+    "{folder} holds embeddings of another {what}: give another --output, or delete that folder.": (
+        "{folder} 里的声纹向量与这次的 {what} 不同：请另选 --output，或者删除那个文件夹。"
+    ),
+    "{folder} exists and holds no embeddings: give another --output.": (
+        "{folder} 已经存在，但里面不是声纹向量：请另选 --output。"
+    ),
+    "{file} was damaged ({reason}) and has been removed; run the same command again to embed it anew.": (
+        "{file} 已损坏（{reason}），现已删除；请再次运行同一条命令重新提取。"
+    ),
+    "not one of {count} recordings can be embedded; the last: {path}: {reason}": (
+        "{count} 段录音没有一段能提取声纹向量；最后一段：{path}：{reason}"
+    ),
+    "{missing} of {count} parts are missing and no other process has written one for {minutes} minutes: run the same "
+    "command again to embed them.": (
+        "{count} 个分片中还缺 {missing} 个，而且其他进程已有 {minutes} 分钟没有写出新的分片：请再次运行同一条命令。"
+    ),
+    "there is no recording to embed.": "没有要提取的录音。",
+    # what a test shares with the training; the last of the sentences that follow each other comes first
+    " Other parts of recordings trained on: {count}, for one {path}.": (
+        "有 {count} 段取自训练用过的录音的其他部分，例如 {path}。"
+    ),
+    " Recordings trained on: {count}, for one {path}.": "有 {count} 段录音在训练中用过，例如 {path}。",
+    " Speakers trained on: {count}, for one {name}.": "有 {count} 个说话人在训练中出现过，例如 {name}。",
+    "The figures of this test are too good.": "这次测试的结果偏好。",
+    "The test shares no recording and no speaker with the training.": "测试与训练没有共同的录音和说话人。",
+    "The test shares no recording with the training; its list names no speakers to compare.": (
+        "测试与训练没有共同的录音；测试列表没有说话人名称，无法比较说话人。"
+    ),
+    "{shared} of {count} speakers of the test stand in the training list; their names are mere numbers (for one "
+    "{name}), which may mean others in the other list; if they are the same people, the figures of this test are too "
+    "good.": (
+        "测试的 {count} 个说话人中有 {shared} 个也出现在训练列表里；但他们的名称只是数字（例如 {name}），"
+        "在两个列表里可能指不同的人；如果是同样的人，这次测试的结果就偏好。"
+    ),
     # devices and packages
     "use_gpu is True, but PyTorch sees no CUDA GPU here. Leave use_gpu out (or --device auto) to use what there is, or "
     "install the CUDA build of PyTorch and the driver.": (
@@ -539,6 +869,78 @@ SENTENCES = {
         "快速开始的合成语音需要 espeakng-loader（eSpeak NG），但无法导入：请运行 "
         'pip install -e ".[train]" 或 pip install espeakng-loader。'
     ),
+    # reports and comparisons
+    "{path}: the metadata file is empty; expected a header such as 'path,gender,age'.": (
+        "{path}：元数据文件是空的；第一行应为表头，例如 'path,gender,age'。"
+    ),
+    "{path}:{line}: expected a header that begins with 'path' or 'speaker' and names at least one more column, "
+    "separated by commas or tabs, found {text}.": (
+        "{path}:{line}：表头应以 'path' 或 'speaker' 开头，并至少再有一列，用逗号或制表符分隔，现在是 {text}。"
+    ),
+    "{path}:{line}: each column needs a name of its own, found {names}.": (
+        "{path}:{line}：每一列都要有自己的名称，现在是 {names}。"
+    ),
+    "{path}:{line}: expected {number} columns ({names}), found {found}: {text}.": (
+        "{path}:{line}：应有 {number} 列（{names}），现在有 {found} 列：{text}。"
+    ),
+    "{path}:{line}: {name} stands in line {first} with other values; keep one of the two lines.": (
+        "{path}:{line}：{name} 在第 {first} 行已有不同的取值；两行请只保留一行。"
+    ),
+    "{path}: not one of its {count} rows belongs to a recording of the trials; the trials have {example}, for example. "
+    "Write the first column as the lists do.": (
+        "{path}：其中 {count} 行没有一行属于试验里的录音；试验里例如有 {example}。第一列请写成与列表一致的形式。"
+    ),
+    "durations and signal-to-noise ratios must be finite numbers (NaN: unknown), one for each recording.": (
+        "时长和信噪比必须是有限的数（未知写 NaN），每段录音一个。"
+    ),
+    "{folder}: the report cannot be written ({reason}).": "{folder}：报告无法写入（{reason}）。",
+    "{folder}: the comparison cannot be written ({reason}).": "{folder}：比较结果无法写入（{reason}）。",
+    "{folder} has no {file}; give the folder of a report, as eval.py --report writes.": (
+        "{folder} 里没有 {file}；请给出 eval.py --report 写出的报告文件夹。"
+    ),
+    "{path}: no such report folder or score file.": "{path}：没有这个报告文件夹或分数文件。",
+    "{path}:{line}: expected 'enroll test score target|nontarget', found {text}.": (
+        "{path}:{line}：应为“注册语音 测试语音 分数 target|nontarget”，现在是 {text}。"
+    ),
+    "{path}: the score file is empty; expected 'enroll test score target|nontarget' per line.": (
+        "{path}：分数文件是空的；每行应为“注册语音 测试语音 分数 target|nontarget”。"
+    ),
+    "{path}: so many trials were counted in bins of scores, not kept one by one; runs can be compared on a smaller "
+    "list.": "{path}：试验太多，分数按区间计数而没有逐个保留；请在较小的列表上比较。",
+    "{path}: written by another version of mvector; evaluate the run again.": (
+        "{path}：由另一个版本的 mvector 写出；请重新评估。"
+    ),
+    "{path}: not a score file of a report ({reason}); evaluate the run again.": (
+        "{path}：不是报告的分数文件（{reason}）；请重新评估。"
+    ),
+    "a comparison needs at least two runs.": "比较至少需要两次评估。",
+    "{one} and {other} have no trial in common; runs are compared on the same test list.": (
+        "{one} 与 {other} 没有共同的试验；只有同一测试列表上的评估才能比较。"
+    ),
+    "{one} calls {count} trials target that {other} calls non-target, or the other way round; runs are compared on the "
+    "same test list.": (
+        "有 {count} 次试验，{one} 与 {other} 的目标／非目标标签相反；只有同一测试列表上的评估才能比较。"
+    ),
+    "give at least two different runs to compare, each a report folder or a score file.": (
+        "请给出至少两次不同的评估，每次是一个报告文件夹或分数文件。"
+    ),
+    "{metric} is not an error metric; there are: {names}, min_cllr.": (
+        "{metric} 不是错误指标；可以写：{names}, min_cllr。"
+    ),
+    # all pairs, score files
+    "all pairs need embeddings [N, E] and [M, E] of one size, found shapes {shape} and {other}; embeddings of "
+    "different models cannot be compared.": (
+        "全对比需要维数相同的声纹向量 [N, E] 和 [M, E]，实际形状为 {shape} 和 {other}；不同模型的向量不能比较。"
+    ),
+    "each of the {rows} embeddings needs one id, found ids of shape {shape}.": (
+        "{rows} 个声纹向量各需要一个编号，实际编号的形状为 {shape}。"
+    ),
+    "{bad} of {rows} embeddings are NaN or infinite; leave such recordings out and count them.": (
+        "{rows} 个声纹向量中有 {bad} 个含 NaN 或无穷大；请排除这些录音并记下数目。"
+    ),
+    "{path}: so many trials were counted in bins of scores, not kept one by one; a score file needs a trial list or "
+    "fewer recordings.": "{path}：试验太多，分数只按区间计数，没有逐个保存；要写分数文件，请用试验列表或较少的录音。",
+    "{path}: the score file cannot be written ({reason}).": "{path}：分数文件无法写入（{reason}）。",
 }
 
 ARGPARSE = {

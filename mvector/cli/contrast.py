@@ -24,6 +24,12 @@ def build_parser() -> argparse.ArgumentParser:
         ),
     )
     parser.add_argument(
+        "--prior",
+        type=float,
+        default=0.5,
+        help=translate("how probable one person was before anything was heard, for the probability (default 0.5)"),
+    )
+    parser.add_argument(
         "--configs", default=None, help=translate("not needed: the model directory has its configuration")
     )
     parser.add_argument(
@@ -64,6 +70,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(translate("threshold {threshold:.4f} ({origin})").format(threshold=verdict.threshold, origin=origin))
         answer = translate("the same person") if verdict.same else translate("different people")
         print(translate("verdict: {answer}").format(answer=answer))
+    probability = verdict.probability(arguments.prior)
+    if probability is not None:
+        print(
+            translate(
+                "probability of one person {probability:.2f} % (prior {prior:g}; log-likelihood ratio {llr:+.2f})"
+            ).format(probability=100 * probability, prior=arguments.prior, llr=verdict.llr)
+        )
     for warning in verdict.warnings:
         print(translate("warning: {text}").format(text=translate(warning)))
     if "synthetic" in predictor.model.metrics:
@@ -84,6 +97,9 @@ def save_pictures(path: str, sample_rate_hz: int, folder: Path, number: int) -> 
 def _origin(metrics: dict[str, Any], given: bool) -> str:
     if given:
         return translate("given by --threshold")
+    own = metrics.get("calibrated_on", {}).get("list")
+    if own is not None:
+        return translate("stored with the model: chosen on {list} by mvector calibrate").format(list=own)
     trials = metrics.get("development", {}).get("list")
     if trials is None:
         return translate("stored with the model")

@@ -101,8 +101,8 @@ class DatasetConf(Section):
     dev_trials_list: str | None = Field(
         default=None,
         description="Development list, by which the best epoch and the threshold are chosen: a trial list, or a data "
-        "list compared with `dev_enroll_list` (with itself where that is null). Null: the test list is used, with a "
-        "warning.",
+        "list compared with `dev_enroll_list` (with itself where that is null). Null: see "
+        "`train_conf.choose_on_test_list`.",
     )
     enroll_map: str | None = Field(
         default=None,
@@ -242,6 +242,11 @@ class TrainConf(Section):
     max_epoch: int = Field(default=60, ge=1, description="Passes over the training list.")
     log_interval: int = Field(default=100, ge=1, description="Batches between two progress lines.")
     eval_interval: int = Field(default=1, ge=1, description="Epochs between two evaluations on the development list.")
+    choose_on_test_list: bool = Field(
+        default=False,
+        description="Let the test list choose the best epoch and the threshold where there is no development list. "
+        "Figures on that list are then no test results, and are marked as such.",
+    )
     save_interval_minutes: float = Field(
         default=10.0,
         gt=0,

@@ -8,19 +8,18 @@ Data lists      two of them (see `lists`) are compared all against all.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mvector.data.lists import Utterance, read_data_list, read_lines, resolve_paths
+from mvector.data.trial_lines import KALDI_LABELS as KALDI_LABELS
+from mvector.data.trial_lines import TrialLines, line_of_enrollment, read_trial_lines, trial_form
 from mvector.errors import DataListError, nearest
 
 logger = logging.getLogger(__name__)
-
-KALDI_LABELS = {"target": True, "nontarget": False, "1": True, "0": False}
-VOXCELEB_LABELS = {"1": True, "0": False}
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,13 @@ class Trials:
     enroll_rows      N enrolled voices: the rows in `utterances` of each one's recordings (one or several)
     test_rows        [M] the row in `utterances` of each test recording
     enroll_speakers  [N] numbers of the speakers; equal numbers in both arrays mean the same person. For a trial list,
-    test_speakers    [M] which does not name speakers, the target trials say who is the same person.
+    test_speakers    [M] which does not name speakers, the target trials say who is the same person, and a recording
+                     that is in none of them has a number of its own.
     enroll, test     [n] int32 indexes of each trial into 0…N-1 and 0…M-1, labels [n] bool; all three are None when
     labels           everything is compared with everything (never an utterance with itself; a pair of utterances
                      that stand in both lists is taken once).
+    enroll_names     [N], [M] names that a trial list or an enrollment map gives to the two sides; None: their paths
+    test_names
     """
 
     utterances: list[Utterance]
@@ -45,6 +47,18 @@ class Trials:
     enroll: NDArray[np.int32] | None = None
     test: NDArray[np.int32] | None = None
     labels: NDArray[np.bool_] | None = None
+    enroll_names: list[str] | None = None
+    test_names: list[str] | None = None
+
+    def speaker_count(self) -> int:
+        """How many persons there certainly are: those that data lists name, or that a trial list's target trials show.
+
+        Whose voice a recording is that stands in non-target trials only, a trial list does not say; nobody is counted
+        for it.
+        """
+        if self.enroll is None or self.labels is None:
+            return len(np.union1d(self.enroll_speakers, self.test_speakers))
+        return len(np.unique(self.enroll_speakers[self.enroll[self.labels]]))
 
 
 def load_trials(
@@ -69,7 +83,8 @@ def load_trials(
     test = read_data_list(tests, data_root)
     if enroll_map:
         voices = read_enroll_map(enroll_map, data_root)
-        return _all_pairs([(name, [Utterance(path, name) for path in paths]) for name, paths in voices.items()], test)
+        pairs = _all_pairs([(name, [Utterance(path, name) for path in paths]) for name, paths in voices.items()], test)
+        return replace(pairs, enroll_names=list(voices))
     if enroll_list is None or Path(enroll_list) == Path(tests):
         return all_pairs(test, test)
     if is_trial_list(enroll_list):
@@ -85,7 +100,7 @@ def all_pairs(enroll: Sequence[Utterance], test: Sequence[Utterance]) -> Trials:
 def is_trial_list(path: str | Path) -> bool:
     """Whether the first line of a list has one of the two forms of a trial (and not that of a data list)."""
     for _, line in read_lines(path):
-        return _trial_form(line) is not None
+        return trial_form(line) is not None
     raise DataListError(f"{path}: the list is empty.")
 
 
@@ -95,56 +110,27 @@ def read_trials(path: str | Path, data_root: str | Path | None = None, enroll_ma
     Relative recording paths are looked for as those of a data list are. Trials of an utterance with itself are left
     out with a warning. Raises DataListError with file, line and what was found.
     """
-    form: str | None = None
-    enroll_names: dict[str, int] = {}
-    test_names: dict[str, int] = {}
-    first_lines: list[int] = []  # where each enrollment is named first, for the error
-    enroll: list[int] = []
-    test: list[int] = []
-    labels: list[bool] = []
-    for number, line in read_lines(path):
-        form = form or _trial_form(line)
-        fields = _fields(line)
-        if form == "voxceleb" and len(fields) == 3:
-            label, enroll_name, test_name = VOXCELEB_LABELS.get(fields[0]), fields[1], fields[2]
-        elif form == "kaldi" and len(fields) == 3:
-            label, enroll_name, test_name = KALDI_LABELS.get(fields[2]), fields[0], fields[1]
-        else:
-            label = None
-        if label is None:
-            raise DataListError(
-                f"{path}:{number}: expected '1|0 enroll test' or 'enroll test target|nontarget' (one form in the whole "
-                f"list), found {line!r}."
-            )
-        index = enroll_names.setdefault(enroll_name, len(enroll_names))
-        if index == len(first_lines):
-            first_lines.append(number)
-        enroll.append(index)
-        test.append(test_names.setdefault(test_name, len(test_names)))
-        labels.append(label)
-    if not labels:
-        raise DataListError(f"{path}: the trial list is empty.")
-
+    lines = read_trial_lines(path)
     pool = _Pool()
-    test_rows = [pool.row(Utterance(name, "")) for name in resolve_paths(list(test_names), path, data_root)]
+    test_rows = [pool.row(Utterance(name, "")) for name in resolve_paths(list(lines.test_names), path, data_root)]
     if enroll_map:
         voices = read_enroll_map(enroll_map, data_root)
-        for name, line_number in zip(enroll_names, first_lines, strict=True):
+        for name in lines.enroll_names:
             if name not in voices:
                 raise DataListError(
-                    f"{path}:{line_number}: the enrolled speaker {name!r} is not in {enroll_map}."
+                    f"{path}:{line_of_enrollment(path, name)}: the enrolled speaker {name!r} is not in {enroll_map}."
                     f"{nearest(name, voices)}"
                 )
-        enroll_rows = [tuple(pool.row(Utterance(p, "")) for p in voices[name]) for name in enroll_names]
+        enroll_rows = [tuple(pool.row(Utterance(p, "")) for p in voices[name]) for name in lines.enroll_names]
     else:
         try:
-            enroll_paths = resolve_paths(list(enroll_names), path, data_root)
+            enroll_paths = resolve_paths(list(lines.enroll_names), path, data_root)
         except DataListError as error:
             raise DataListError(
                 f"{error} If these enrollments are names of speakers and not recordings, give the enrollment map."
             ) from error
         enroll_rows = [(pool.row(Utterance(p, "")),) for p in enroll_paths]
-    return _numbered(path, pool.utterances, enroll_rows, test_rows, enroll, test, labels)
+    return _numbered(path, pool.utterances, enroll_rows, np.array(test_rows, dtype=np.int64), lines)
 
 
 def read_enroll_map(path: str | Path, data_root: str | Path | None = None) -> dict[str, tuple[str, ...]]:
@@ -183,32 +169,6 @@ class _Pool:
         return row
 
 
-def _fields(line: str) -> list[str]:
-    return [field.strip() for field in line.split("\t")] if line.count("\t") == 2 else line.split()
-
-
-def _trial_form(line: str) -> str | None:
-    """'voxceleb', 'kaldi' or None. A line with tabs may be a data list's: `1.wav<TAB>7<TAB>0.5` is no trial."""
-    fields = _fields(line)
-    if len(fields) != 3 or line.count("\t") == 1:
-        return None
-    if fields[2] in ("target", "nontarget"):
-        return "kaldi"
-    if "\t" in line and _is_number(fields[2]):
-        return None
-    if fields[0] in VOXCELEB_LABELS:
-        return "voxceleb"
-    return "kaldi" if fields[2] in KALDI_LABELS else None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _all_pairs(voices: Sequence[tuple[str, Sequence[Utterance]]], test: Sequence[Utterance]) -> Trials:
     test = list(dict.fromkeys(test))  # a line that stands twice in a list counts once
     pool = _Pool()
@@ -226,41 +186,53 @@ def _numbered(
     path: str | Path,
     utterances: list[Utterance],
     enroll_rows: list[tuple[int, ...]],
-    test_rows: list[int],
-    enroll: list[int],
-    test: list[int],
-    labels: list[bool],
+    test_rows: NDArray[np.int64],
+    lines: TrialLines,
 ) -> Trials:
     """Trials from a trial list: self-comparisons left out, speakers found by following the target trials."""
-    members = [set(rows) for rows in enroll_rows]
-    keep = [test_rows[t] not in members[e] for e, t in zip(enroll, test, strict=True)]
-    if not all(keep):
-        logger.warning("%s: left out %d trials of an utterance with itself", path, keep.count(False))
-    kept = np.array(keep)
-    enroll_index, test_index = np.array(enroll, np.int32)[kept], np.array(test, np.int32)[kept]
-    label = np.array(labels, dtype=bool)[kept]
+    enroll, test, labels = lines.enroll, lines.test, lines.labels
+    sizes = np.array([len(rows) for rows in enroll_rows])
+    members = np.array([row for rows in enroll_rows for row in rows], dtype=np.int64)
+    voices = np.repeat(np.arange(len(sizes)), sizes)
+    first = members[np.cumsum(sizes) - sizes]
+    own = first[enroll] == test_rows[test]
+    several = np.flatnonzero(sizes[enroll] > 1)
+    compared = enroll[several].astype(np.int64) * len(utterances) + test_rows[test[several]]
+    own[several] = np.isin(compared, voices * len(utterances) + members)
+    if own.any():
+        logger.warning("%s: left out %d trials of an utterance with itself", path, np.count_nonzero(own))
+        enroll, test, labels = enroll[~own], test[~own], labels[~own]
 
-    # Recordings that a target trial (or one enrollment) joins are one person's: union-find over rows.
-    parent = list(range(len(utterances)))
-
-    def person(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    for rows in enroll_rows:
-        for row in rows[1:]:
-            parent[person(row)] = person(rows[0])
-    for e, t in zip(enroll_index[label].tolist(), test_index[label].tolist(), strict=True):
-        parent[person(test_rows[t])] = person(enroll_rows[e][0])
+    # Recordings that a target trial (or one enrollment) joins are one person's.
+    person = _joined(
+        len(utterances),
+        np.concatenate([members, first[enroll[labels]]]),
+        np.concatenate([first[voices], test_rows[test[labels]]]),
+    )
     return Trials(
         utterances=utterances,
         enroll_rows=enroll_rows,
-        test_rows=np.array(test_rows, dtype=np.int64),
-        enroll_speakers=np.array([person(rows[0]) for rows in enroll_rows], dtype=np.int64),
-        test_speakers=np.array([person(row) for row in test_rows], dtype=np.int64),
-        enroll=enroll_index,
-        test=test_index,
-        labels=label,
+        test_rows=test_rows,
+        enroll_speakers=person[first],
+        test_speakers=person[test_rows],
+        enroll=enroll,
+        test=test,
+        labels=labels,
+        enroll_names=list(lines.enroll_names),
+        test_names=list(lines.test_names),
     )
+
+
+def _joined(size: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[size]: of each of the numbers 0 … size - 1 the lowest that a chain of the pairs (one, other) leads to."""
+    lowest = np.arange(size)
+    while True:
+        a, b = lowest[one], lowest[other]
+        apart = a != b
+        if not apart.any():
+            return lowest
+        one, other, a, b = one[apart], other[apart], a[apart], b[apart]
+        # Hang the higher of two roots under the lower, then let everybody point at a root again.
+        np.minimum.at(lowest, np.maximum(a, b), np.minimum(a, b))
+        while not np.array_equal(lowest, lowest[lowest]):
+            lowest = lowest[lowest]

@@ -1,6 +1,54 @@
-"""How well scores tell speakers apart: EER, minDCF, confidence intervals (NumPy in, float out) and pictures."""
+"""How well scores tell speakers apart (NumPy in, numbers out), how sure that is, and pictures of it.
 
-from mvector.metrics.confidence import confidence_intervals
-from mvector.metrics.detection import count_trials, eer, error_rates, min_dcf
+detection        EER, minDCF, actDCF, FRR at a FAR, areas under curves, accuracy
+llr              Cllr and min Cllr
+identification   closed set (top-k) and open set (DIR at FAR)
+confidence       intervals and paired comparisons by resampling the speakers
+summary          all detection metrics at once
+all_pairs        EER and minDCF of everybody against everybody, from embeddings
+"""
 
-__all__ = ["confidence_intervals", "count_trials", "eer", "error_rates", "min_dcf"]
+from mvector.metrics.all_pairs import AllPairs, all_pairs
+from mvector.metrics.confidence import PairedDifference, confidence_intervals, paired_difference
+from mvector.metrics.detection import (
+    FarPoint,
+    accuracy,
+    act_dcf,
+    average_precision,
+    count_trials,
+    eer,
+    error_rates,
+    frr_at_far,
+    min_dcf,
+    nontargets_needed,
+    roc_auc,
+)
+from mvector.metrics.identification import DirPoint, closed_set_accuracy, dir_at_far
+from mvector.metrics.llr import cllr, min_cllr
+from mvector.metrics.summary import DetectionMetrics, detection_metrics
+
+__all__ = [
+    "AllPairs",
+    "DetectionMetrics",
+    "DirPoint",
+    "FarPoint",
+    "PairedDifference",
+    "accuracy",
+    "act_dcf",
+    "all_pairs",
+    "average_precision",
+    "cllr",
+    "closed_set_accuracy",
+    "confidence_intervals",
+    "count_trials",
+    "detection_metrics",
+    "dir_at_far",
+    "eer",
+    "error_rates",
+    "frr_at_far",
+    "min_cllr",
+    "min_dcf",
+    "nontargets_needed",
+    "paired_difference",
+    "roc_auc",
+]

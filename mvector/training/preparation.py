@@ -49,21 +49,36 @@ def read_training_list(config: Config) -> list[Utterance]:
 
 
 def read_development(config: Config) -> Development | None:
-    """The development trials; an older configuration's test list where there are none, with a warning."""
+    """The development trials; the test list where there are none and train_conf.choose_on_test_list allows it."""
     data = config.dataset_conf
+    tests = data.trials_list or data.enroll_list
     if data.dev_enroll_list is not None or data.dev_trials_list is not None:
+        name = str(data.dev_trials_list or data.dev_enroll_list)
+        is_test_list = tests is not None and Path(name).resolve() == Path(tests).resolve()
+        if is_test_list:
+            _require_permission(config, name)
         trials = load_trials(data.dev_enroll_list, data.dev_trials_list, None, data.data_root)
-        return Development(str(data.dev_trials_list or data.dev_enroll_list), trials, False)
-    name = data.trials_list or data.enroll_list
-    if name is None:
+        return Development(name, trials, is_test_list)
+    if tests is None:
         return None
-    logger.warning(
-        "no development list (dataset_conf.dev_trials_list): the best epoch and the threshold are chosen on %s, so "
-        "figures on that list are not test results",
-        name,
-    )
+    _require_permission(config, str(tests))
     return Development(
-        str(name), load_trials(data.enroll_list, data.trials_list, data.enroll_map, data.data_root), True
+        str(tests), load_trials(data.enroll_list, data.trials_list, data.enroll_map, data.data_root), True
+    )
+
+
+def _require_permission(config: Config, test_list: str) -> None:
+    """Refuse to choose the epoch on the test list, which makes its figures look better than they are."""
+    if not config.train_conf.choose_on_test_list:
+        raise ConfigError(
+            f"there is no development list apart from the test list {test_list}: a model whose epoch and threshold are "
+            "chosen on the test list looks better there than it is. Name a list of other speakers in "
+            "dataset_conf.dev_trials_list (create_data.py makes one), train without evaluation (--do_eval False), or "
+            "allow it with --set train_conf.choose_on_test_list=True."
+        )
+    logger.warning(
+        "the best epoch and the threshold are chosen on the test list %s, so figures on it are not test results",
+        test_list,
     )
 
 

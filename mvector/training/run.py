@@ -138,14 +138,18 @@ class TrainingRun:
         """What metrics.json says of the network as it is now."""
         metrics: dict[str, Any] = {"epoch": self.epoch, "step": self.step}
         if result is not None and self.development is not None:
+            calibration = None if result.calibration is None else result.calibration.as_dict()
             metrics |= {
                 "eer": result.eer,
                 "threshold": result.threshold,
                 "threshold_chosen": "at the equal error rate of the development trials",
+                "calibration": calibration,
                 "min_dcf": result.min_dcf,
                 "min_dcf_p_target": 0.01,
                 "development": {
                     "list": self.development.list_path,
+                    "threshold": result.threshold,
+                    "calibration": calibration,
                     "is_the_configured_test_list": self.development.is_test_list,
                     "target_trials": result.targets,
                     "non_target_trials": result.non_targets,

@@ -52,6 +52,18 @@ def test_threshold_zero_is_a_threshold(tiny_model_dir, pair, capsys):
     assert "threshold 0.0000 (given by --threshold)" in capsys.readouterr().out
 
 
+def test_a_calibrated_model_gives_a_probability_at_the_prior(make_model, pair, capsys):
+    calibration = {"scale": 9.0, "offset": -2.5, "prior": 0.5, "targets": 10, "non_targets": 40}
+    metrics = {"threshold": 0.25, "calibration": calibration, "calibrated_on": {"list": "own.txt"}}
+    model = make_model(metrics)
+    main(arguments(model, pair, "--prior", "0.1"))
+    llr = 9 * MVectorPredictor(model_path=model).contrast(*pair) - 2.5
+    odds = np.exp(llr) / 9
+    printed = capsys.readouterr().out
+    assert f"probability of one person {100 * odds / (1 + odds):.2f} % (prior 0.1; log-likelihood" in printed
+    assert "threshold 0.2500 (stored with the model: chosen on own.txt by mvector calibrate)" in printed
+
+
 def test_a_model_without_threshold_gives_no_verdict(make_model, pair, capsys):
     main(arguments(make_model({}), pair))
     printed = capsys.readouterr().out

@@ -64,15 +64,15 @@ def passed_texts(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         and node.func.id == "translate"
         and isinstance(node.args[0], ast.Constant)
     }
-    from mvector.cli import contrast, create_data, evaluate, list_parts, main, train
+    from mvector.cli import calibrate, contrast, create_data, evaluate, list_parts, main, train
 
     def note(text: str) -> str:
         texts.add(text)
         return text
 
-    for module in (mvector.cli, contrast, create_data, evaluate, list_parts, train):
+    for module in (mvector.cli, calibrate, contrast, create_data, evaluate, list_parts, train):
         monkeypatch.setattr(module, "translate", note)
-    for module in (contrast, create_data, evaluate, list_parts, train):
+    for module in (calibrate, contrast, create_data, evaluate, list_parts, train):
         module.build_parser()
     main([])
     list_parts.main([])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mvector.data.lists import Utterance
-from mvector.data.trials import all_pairs, is_trial_list, load_trials, read_enroll_map, read_trials
+from mvector.data.trial_lines import read_trial_lines
+from mvector.data.trials import _joined, all_pairs, is_trial_list, load_trials, read_enroll_map, read_trials
 from mvector.errors import DataListError
 
 
@@ -145,6 +146,109 @@ def test_speakers_follow_from_the_target_trials(folder):
     assert len(set(enroll.tolist()) | set(test.tolist())) == 2
 
 
+def test_recordings_that_no_target_trial_names_are_nobody_known(folder):
+    trials = read_trials(write(folder, "trials.txt", "1 a.wav b.wav\n0 a.wav c.wav\n0 d.wav b.wav\n"))
+    assert trials.speaker_count() == 1
+    numbers = set(trials.enroll_speakers.tolist()) | set(trials.test_speakers.tolist())
+    assert len(numbers) == 3  # and are not taken for each other
+    enroll = write(folder, "enroll.txt", "a.wav\t1\nb.wav\t2\nc.wav\t7\n")
+    assert load_trials(trials_list=enroll).speaker_count() == 3
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_joined_speakers_are_connected_components(seed):
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rng = np.random.default_rng(seed)
+    size, edges = int(rng.integers(1, 300)), int(rng.integers(0, 300))
+    one, other = rng.integers(0, size, (2, edges))
+    if seed == 0:  # a chain, numbered so that neighbours are far apart
+        size, order = 1000, rng.permutation(1000)
+        one, other = order[:-1], order[1:]
+    expected = connected_components(coo_array((np.ones(len(one)), (one, other)), (size, size)), directed=False)[1]
+    found = _joined(size, one, other)
+    assert len(set(zip(found.tolist(), expected.tolist(), strict=True))) == len(set(found)) == len(set(expected))
+
+
+def line_by_line(text):
+    """[(enrollment, test, label)] of a correct list, read as simply as can be."""
+    for line in text.split("\n"):
+        fields = [f.strip() for f in line.split("\t")] if line.count("\t") == 2 else line.split()
+        if fields and fields[0] in "01":
+            yield fields[1], fields[2], fields[0] == "1"
+        elif fields:
+            yield fields[0], fields[1], fields[2] in ("target", "1")
+
+
+def made_up_list(seed, form):
+    """Lines that are mostly regular, with what else occurs: two spaces, tabs, blank lines, names with spaces."""
+    rng = np.random.default_rng(seed)
+    names = [f"id{i}/{'录音' if i % 3 else 'x' * (i % 7)}.wav" for i in range(12)]
+    lines = []
+    for _ in range(200):
+        enroll, test = (names[i] for i in rng.integers(0, 12, 2))
+        label = int(rng.integers(0, 2))
+        columns = [str(label), enroll, test]
+        if form == "kaldi":
+            columns = [
+                enroll,
+                test,
+                ("nontarget", "target")[label] if rng.random() < 0.9 or not "".join(lines).strip() else str(label),
+            ]
+        odd = rng.random() if seed % 3 else 1.0
+        separator = " " if seed % 2 else "\t"
+        if odd < 0.02:
+            lines.append("\t".join([*columns[:2], "a b " + columns[2]]) if form == "voxceleb" else "")
+        elif odd < 0.04:
+            lines.append(rng.choice(["  ".join(columns), " " + " ".join(columns), "\t".join(columns) + " "]))
+        elif odd < 0.05:
+            lines.append(rng.choice(["", " ", "\t"]))
+        else:
+            lines.append(separator.join(columns))
+    first = next(i for i, line in enumerate(lines) if line.strip())
+    return "\n".join(lines[first:]) + ("\n" if seed % 4 else "")
+
+
+@pytest.mark.parametrize("form", ["voxceleb", "kaldi"])
+@pytest.mark.parametrize("seed", range(12))
+def test_reading_in_blocks(seed, form, folder, monkeypatch):
+    monkeypatch.setattr("mvector.data.trial_lines.BLOCK_CHARACTERS", (60, 1000, 1 << 18)[seed % 3])
+    text = made_up_list(seed, form)
+    lines = read_trial_lines(write(folder, "trials.txt", text.replace("\n", "\r\n") if seed % 5 == 0 else text))
+    enroll_names, test_names = list(lines.enroll_names), list(lines.test_names)
+    found = [
+        (enroll_names[e], test_names[t], bool(label))
+        for e, t, label in zip(lines.enroll, lines.test, lines.labels, strict=True)
+    ]
+    expected = list(line_by_line(text))
+    assert found == expected
+    assert enroll_names == list(dict.fromkeys(enroll for enroll, _, _ in expected))
+    assert test_names == list(dict.fromkeys(test for _, test, _ in expected))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["1 a.wav", "1 a.wav b.wav c.wav", "2 a.wav b.wav", "a.wav b.wav target", "1\ta.wav", "1 a.wav\xa0x b.wav", "x"],
+)
+@pytest.mark.parametrize("place", [1, 7, 40])
+def test_a_wrong_line_anywhere(bad, place, folder, monkeypatch):
+    monkeypatch.setattr("mvector.data.trial_lines.BLOCK_CHARACTERS", 100)
+    lines = ["1 a.wav b.wav", "0 a.wav c.wav"] * 20 + ["", "1 a.wav b.wav"]
+    path = write(folder, "trials.txt", "\n".join([*lines[:place], bad, *lines[place:]]))
+    with pytest.raises(DataListError, match="expected '1") as error:
+        read_trials(path)
+    assert str(error.value).startswith(f"{path}:{place + 1}: ")
+    assert repr(bad) in str(error.value)
+
+
+def test_lines_that_make_up_for_each_other(folder):
+    """Two columns too few and two too many are right in sum only."""
+    path = write(folder, "trials.txt", "1 a.wav b.wav\n1 a.wav\nb.wav 1 a.wav b.wav\n1 a.wav b.wav\n")
+    with pytest.raises(DataListError, match=r":2: expected"):
+        read_trials(path)
+
+
 def test_data_root(folder):
     path = write(folder, "trials.txt", "1 x.wav y.wav\n0 x.wav z.wav\n")
     root = folder / "root"
@@ -183,5 +287,10 @@ def test_wrong_files(folder):
         load_trials(trials_list=folder / "none.txt")
     with pytest.raises(DataListError, match=r"enroll\.map:1: expected 'name path"):
         read_enroll_map(write(folder, "enroll.map", "spk1\n"))
+    (folder / "latin.txt").write_bytes("1 a.wav é.wav\n".encode("latin-1"))
+    with pytest.raises(DataListError, match="not UTF-8"):
+        read_trials(folder / "latin.txt")
+    with pytest.raises(DataListError, match="cannot be read"):
+        read_trials(folder / "none.txt")
     with pytest.raises(DataListError, match="map is empty"):
         read_enroll_map(write(folder, "empty.map", "\n"))

@@ -1,5 +1,6 @@
 """A tiny corpus of buzzing voices, made from formulas, and a configuration that trains on it in a second."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture
 def settings(corpus: dict[str, str]) -> dict:
     """A configuration as a dict, for load_config, to be changed freely."""
+    return quick_settings(corpus)
+
+
+def quick_settings(corpus: dict[str, str]) -> dict:
     return {
         "dataset_conf": {
             "dataset": {"min_duration": 0.1, "max_duration": 0.5},
@@ -92,3 +97,21 @@ def config_file(tmp_path: Path, settings: dict) -> str:
     path = tmp_path / "config.yml"
     path.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
     return path.as_posix()
+
+
+@pytest.fixture(scope="session")
+def model_of_one_epoch(corpus: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory that nobody may change; see `trained`."""
+    from mvector.trainer import MVectorTrainer
+
+    folder = tmp_path_factory.mktemp("trained")
+    settings = quick_settings(corpus)
+    settings["train_conf"]["max_epoch"] = 1
+    MVectorTrainer(settings, device="cpu").train(folder / "models", folder / "log")
+    return folder / "models" / "EcapaTdnn_Fbank" / "best_model"
+
+
+@pytest.fixture
+def trained(model_of_one_epoch: Path, tmp_path: Path) -> Path:
+    """A model directory of one epoch's training, a copy for this test alone."""
+    return Path(shutil.copytree(model_of_one_epoch, tmp_path / "models" / "EcapaTdnn_Fbank" / "best_model"))

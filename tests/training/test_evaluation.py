@@ -7,22 +7,17 @@ import numpy as np
 import pytest
 import soundfile
 
+from mvector.cli.calibrate import main as calibrate
 from mvector.cli.evaluate import main as evaluate
+from mvector.cli.extract_embeddings import main as extract
 from mvector.cli.train import main as train
-from mvector.data.lists import read_data_list
+from mvector.data.lists import Utterance, read_data_list
 from mvector.data.trials import load_trials
-from mvector.errors import DataListError
-from mvector.evaluation import embed_utterances, evaluate_trials, rates_at
+from mvector.embeddings import embed_utterances, read_waveform
+from mvector.errors import ConfigError, DataListError, MVectorError
+from mvector.evaluation import evaluate_trials
 from mvector.model_directory import load_model
-from mvector.scoring import TrialScores
-
-
-@pytest.fixture
-def trained(config_file, tmp_path, capsys) -> Path:
-    train(["--configs", config_file, "--save_model_path", str(tmp_path / "models"), "--log_dir", str(tmp_path / "log"),
-           "--device", "cpu", "--set", "train_conf.max_epoch=1"])  # fmt: skip
-    capsys.readouterr()
-    return tmp_path / "models" / "EcapaTdnn_Fbank" / "best_model"
+from mvector.predict import MVectorPredictor
 
 
 def test_train_prints_commands_to_try_next(trained, capsys, config_file):
@@ -77,10 +72,10 @@ def test_embeddings_do_not_depend_on_the_order_or_on_neighbours(trained, corpus)
     model = load_model(trained)
     rows = read_data_list(corpus["test"])
     config = model.config
-    one, _ = embed_utterances(model.embedder, config, rows)
-    other, _ = embed_utterances(model.embedder, config, rows[::-1])
+    one = embed_utterances(model.embedder, config, rows).embeddings
+    other = embed_utterances(model.embedder, config, rows[::-1]).embeddings
     np.testing.assert_array_equal(one, other[::-1])
-    alone, _ = embed_utterances(model.embedder, config, rows[5:6])
+    alone = embed_utterances(model.embedder, config, rows[5:6]).embeddings
     np.testing.assert_allclose(alone[0], one[5], rtol=1e-5, atol=1e-6)
 
 
@@ -101,18 +96,146 @@ def test_unusable_recordings_are_left_out_and_counted(trained, corpus, tmp_path,
         evaluate_trials(model.embedder, model.config, load_trials(trials_list=only_bad))
 
 
-def test_rates_at_a_threshold_counts_by_hand():
-    scores = np.array([0.1, 0.5, 0.5, 0.9, 0.4, 0.6], np.float32)
-    labels = np.array([1, 1, 1, 1, 0, 0], bool)
-    assert rates_at(TrialScores(scores, labels), 0.5) == {"threshold": 0.5, "frr": 0.75, "far": 0.5}
-    counts = np.array([10, 0, 0, 30, 1, 3])
-    assert rates_at(TrialScores(scores, labels, counts=counts), 0.5) == {"threshold": 0.5, "frr": 0.25, "far": 0.75}
+# ---------------------------------------------------------------- scores, calibration, report
 
 
-def test_eval_overrides_reach_the_model(trained, capsys):
-    def eer(*overrides: str) -> float:
-        evaluate(["--model_path", str(trained), "--device", "cpu", *(x for o in overrides for x in ("--set", o))])
-        capsys.readouterr()
-        return json.loads((trained / "eval_test.json").read_text(encoding="utf-8"))["threshold"]
+def run(capsys, *arguments) -> str:
+    evaluate([*map(str, arguments), "--device", "cpu"])
+    return capsys.readouterr().out
 
-    assert eer() != eer("dataset_conf.eval_conf.max_duration=0.2")
+
+def results(trained) -> dict:
+    return json.loads((trained / "eval_test.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("score", ["centred-cosine", "as-norm"])
+def test_the_cohort_is_made_of_the_training_list_and_kept_with_the_model(trained, capsys, score):
+    text = run(capsys, "--model_path", trained, "--score", score, "--top_n", "5")
+    assert f"({score}): EER" in text
+    assert "stored threshold" not in text  # it is a cosine
+    written = (trained / "cohort.safetensors").read_bytes()
+    first = results(trained)["eer"]
+    run(capsys, "--model_path", trained, "--score", score, "--top_n", "5")
+    assert results(trained)["eer"] == first
+    assert (trained / "cohort.safetensors").read_bytes() == written
+
+
+def test_packed_embeddings_give_the_same_figures_and_plda_is_fitted_to_those_of_the_training(
+    trained, capsys, tmp_path, corpus
+):
+    for name in ("train", "test"):
+        extract(["--model_path", str(trained), "--list", corpus[name], "--output", str(tmp_path / name),
+                 "--device", "cpu"])  # fmt: skip
+    run(capsys, "--model_path", trained)
+    expected = results(trained)
+    run(capsys, "--model_path", trained, "--embeddings", tmp_path / "test")
+    found = results(trained)
+    assert {**found, "seconds": 0} == {**expected, "seconds": 0}
+    with pytest.raises(MVectorError, match=r"has no plda.safetensors: give training embeddings"):
+        run(capsys, "--model_path", trained, "--score", "plda")
+    run(capsys, "--model_path", trained, "--score", "plda", "--training_embeddings", tmp_path / "train")
+    first = results(trained)["eer"]
+    run(capsys, "--model_path", trained, "--score", "plda")
+    assert results(trained)["eer"] == first
+
+
+def test_scores_are_calibrated_by_the_model_or_on_other_trials(trained, capsys, corpus):
+    text = run(capsys, "--model_path", trained)
+    stored = json.loads((trained / "metrics.json").read_text(encoding="utf-8"))["calibration"]
+    assert results(trained)["calibration"] == stored
+    assert "Cllr" in text
+    run(capsys, "--model_path", trained, "--score", "as-norm", "--top_n", "4")
+    assert results(trained)["cllr"] is None
+    run(capsys, "--model_path", trained, "--score", "as-norm", "--top_n", "4", "--calibration_list", corpus["dev"])
+    assert results(trained)["cllr"] > 0
+    text = run(capsys, "--model_path", trained, "--qmf", "--calibration_list", corpus["dev"])
+    assert "(cosine, QMF): EER" in text
+    assert set(results(trained)["calibration"]["weights"]) == {
+        f"{name}_{end}" for name in ("log_duration", "magnitude", "cohort_mean") for end in ("min", "max")
+    }
+    with pytest.raises(ConfigError, match="--calibration_list, of speakers not in the test"):
+        run(capsys, "--model_path", trained, "--qmf")
+
+
+def test_enrollment_of_several_utterances(trained, capsys, corpus, tmp_path):
+    rows = read_data_list(corpus["test"])
+    speakers = sorted({row.speaker for row in rows})
+    members = {name: [row.path for row in rows if row.speaker == name] for name in speakers}
+    mapping, listing = tmp_path / "map.txt", tmp_path / "trials.txt"
+    mapping.write_text("".join("\t".join((name, *members[name][:3])) + "\n" for name in speakers), encoding="utf-8")
+    listing.write_text(
+        "".join(f"{e}\t{members[t][3]}\t{'target' if e == t else 'nontarget'}\n" for e in speakers for t in speakers),
+        encoding="utf-8",
+    )
+    lists = ["--set", f"dataset_conf.trials_list={listing}", "--set", f"dataset_conf.enroll_map={mapping}"]
+    scores = {}
+    for way in ("mean", "scores", "concatenate"):
+        run(capsys, "--model_path", trained, "--enrollment", way, *lists, "--save_scores", tmp_path / "scores.txt")
+        lines = (tmp_path / "scores.txt").read_text(encoding="utf-8").splitlines()
+        scores[way] = [float(line.split("\t")[2] if "\t" in line else line.split()[2]) for line in lines]
+    assert len(scores["mean"]) == 16
+    model = load_model(trained)
+    joined = np.concatenate([normalised(model.config, path) for path in members[speakers[0]][:3]])
+    test = normalised(model.config, members[speakers[1]][3])
+    one, other = (v / np.linalg.norm(v) for v in (model.embedder.embed([w])[0] for w in (joined, test)))
+    assert scores["concatenate"][1] == pytest.approx(float(one @ other), abs=2e-5)
+    assert not np.allclose(scores["concatenate"], scores["mean"], atol=1e-4)
+    assert (np.array(scores["scores"]) <= np.array(scores["mean"]) + 1e-5).all()  # a mean vector is shorter than 1
+
+
+def normalised(config, path):
+    return read_waveform(config, Utterance(path, ""))
+
+
+def test_shared_speakers_and_recordings_are_told(trained, capsys, corpus):
+    text = run(capsys, "--model_path", trained, "--set", f"dataset_conf.trials_list={corpus['train']}")
+    assert "The figures of this test are too good. Speakers trained on: 6" in text
+    assert json.loads((trained / "eval_train.json").read_text(encoding="utf-8"))["leakage"]["recordings"] == 36
+    run(capsys, "--model_path", trained)
+    assert results(trained)["leakage"] == {
+        "speakers": 0, "recordings": 0, "other_parts": 0, "content_compared": False
+    }  # fmt: skip
+
+
+def test_a_report_with_conditions(trained, capsys, tmp_path, corpus):
+    metadata = tmp_path / "people.csv"
+    people = sorted({row.speaker for row in read_data_list(corpus["test"])})
+    metadata.write_text(
+        "speaker,群体\n" + "".join(f"{name},{'甲' if i % 2 else '乙'}\n" for i, name in enumerate(people)),
+        encoding="utf-8",
+    )
+    text = run(capsys, "--model_path", trained, "--report", tmp_path / "out", "--metadata", metadata)
+    assert f"report saved in {tmp_path / 'out' / 'report.html'}" in text
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "群体" in page
+    assert "<svg" in page
+    assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+
+
+def test_calibrating_on_own_recordings_replaces_the_threshold(trained, capsys, tmp_path, corpus):
+    own = tmp_path / "own.txt"
+    own.write_text("".join(Path(corpus[name]).read_text(encoding="utf-8") for name in ("dev", "test")), "utf-8")
+    before = json.loads((trained / "metrics.json").read_text(encoding="utf-8"))
+    calibrate(["--model_path", str(trained), "--list", str(own), "--device", "cpu"])
+    text = capsys.readouterr().out
+    after = json.loads((trained / "metrics.json").read_text(encoding="utf-8"))
+    assert "48 target and 448 non-target trials by 8 people" in text
+    assert f"threshold so far {before['threshold']:.4f}: FRR" in text
+    assert f"new threshold {after['threshold']:.4f}: FRR" in text
+    assert "on people who had no part in the choice" in text
+    assert "fewer than 20 people" in text
+    assert "below 6.7 % cannot be certified" in text
+    assert after["threshold"] != before["threshold"]
+    assert after["calibrated_on"]["list"] == str(own)
+    assert after["development"] == before["development"]
+    assert after["calibration"]["targets"] == 48
+    calibrate(["--model_path", str(trained), "--list", str(own), "--device", "cpu"])
+    again = json.loads((trained / "metrics.json").read_text(encoding="utf-8"))
+    assert again["threshold"] == after["threshold"]
+
+    predictor = MVectorPredictor(model_path=trained)
+    assert predictor.threshold == after["threshold"]
+    assert predictor.calibration.as_dict() == after["calibration"]
+    with pytest.raises(MVectorError, match="cannot be shown by 448 non-target trials"):
+        calibrate(["--model_path", str(trained), "--list", str(own), "--device", "cpu", "--target_far", "0.001"])
+    assert json.loads((trained / "metrics.json").read_text(encoding="utf-8")) == again

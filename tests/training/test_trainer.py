@@ -109,12 +109,22 @@ def test_broken_recordings_are_skipped_counted_and_named(settings, tmp_path, cor
     assert "silent" in report
 
 
-def test_without_a_development_list_the_test_list_serves_and_the_model_says_so(settings, tmp_path, caplog):
-    del settings["dataset_conf"]["dev_trials_list"]
+@pytest.mark.parametrize("same", [False, True], ids=["no development list", "the same list twice"])
+def test_the_test_list_chooses_the_epoch_only_where_that_is_allowed_and_the_model_says_so(
+    settings, tmp_path, caplog, same
+):
+    data = settings["dataset_conf"]
+    if same:
+        data["dev_trials_list"] = str(Path(data["trials_list"]).parent / "." / Path(data["trials_list"]).name)
+    else:
+        del data["dev_trials_list"]
+    with pytest.raises(ConfigError, match=r"no development list apart from the test list .*choose_on_test_list=True"):
+        train(settings, tmp_path)
+    settings["train_conf"]["choose_on_test_list"] = True
     caplog.set_level(logging.WARNING, "mvector")
     _, metrics = train(settings, tmp_path)
     assert metrics["development"]["is_the_configured_test_list"] is True
-    assert sum("no development list" in message for message in caplog.messages) == 1
+    assert sum("are not test results" in message for message in caplog.messages) == 1
 
 
 def test_without_any_list_the_last_epoch_is_the_model(settings, tmp_path):

@@ -1,0 +1,142 @@
+"""`mvector calibrate`: the threshold of a model for a user's own microphones, from a few recordings of own people."""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mvector.cli import add_device_arguments, add_set_argument, translate
+
+if TYPE_CHECKING:
+    from mvector.calibration import Recalibration, ThresholdRule
+    from mvector.metrics.thresholds import RatesAtThreshold
+
+# Rates that products ask for: the report says which of them these recordings cannot show.
+ASKED_FAR = 0.001
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=translate("Choose a model's threshold anew on your own recordings, and store it with the model.")
+    )
+    parser.add_argument("--model_path", default="models/EcapaTdnn_Fbank/best_model/", help=translate("model directory"))
+    parser.add_argument(
+        "--list",
+        required=True,
+        help=translate("your recordings, path<TAB>speaker in every line: 5 people with 4 recordings each, or more"),
+    )
+    parser.add_argument(
+        "--data_root", default=None, help=translate("folder that relative paths in the list start from")
+    )
+    rule = parser.add_mutually_exclusive_group()
+    rule.add_argument(
+        "--target_far",
+        type=float,
+        default=None,
+        help=translate("keep this false acceptance rate, a fraction: 0.001 for 0.1 %%"),
+    )
+    rule.add_argument("--at_eer", action="store_true", help=translate("where both error rates are equal"))
+    rule.add_argument(
+        "--p_target",
+        type=float,
+        default=0.5,
+        help=translate("least cost if this share of comparisons are of one person (the default rule, with 0.5)"),
+    )
+    parser.add_argument(
+        "--c_miss", type=float, default=1.0, help=translate("cost of a false rejection, for --p_target")
+    )
+    parser.add_argument("--c_fa", type=float, default=1.0, help=translate("cost of a false acceptance, for --p_target"))
+    add_device_arguments(parser)
+    add_set_argument(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = build_parser().parse_args(argv)
+    from mvector.calibration import ThresholdRule, recalibrate, stored_calibration
+    from mvector.data.trials import load_trials
+    from mvector.device import choose_device
+    from mvector.evaluation import evaluate_trials
+    from mvector.metrics import nontargets_needed
+    from mvector.model_directory import METRICS, load_model, write_text
+
+    rule = ThresholdRule(arguments.target_far, arguments.at_eer, arguments.p_target, arguments.c_miss, arguments.c_fa)
+    trials = load_trials(None, arguments.list, None, arguments.data_root)
+    model = load_model(arguments.model_path, choose_device(arguments.device, arguments.use_gpu), arguments.overrides)
+    development = model.metrics.get("development", {})
+    # From the training's own calibration, so that calibrating twice on the same recordings changes nothing.
+    previous = stored_calibration(development) or stored_calibration(model.metrics)
+    _, scored = evaluate_trials(model.embedder, model.config, trials, translate("embedding"))
+    found = recalibrate(scored, previous, rule, model.threshold)
+
+    _tell(found, rule)
+    needed = nontargets_needed(ASKED_FAR)
+    if found.rates.non_targets < needed:
+        print(
+            translate(
+                "A false acceptance rate below {least:.2g} % cannot be certified with these recordings; for "
+                "{asked:g} % it takes {needed:,} non-target trials, about {speakers:,} people with as many recordings "
+                "each."
+            ).format(
+                least=100 * found.least_far,
+                asked=100 * ASKED_FAR,
+                needed=needed,
+                speakers=found.speakers_needed(ASKED_FAR),
+            )
+        )
+    metrics = model.metrics | _stored(found, rule, Path(arguments.list))
+    write_text(model.path / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    print(translate("stored in {path}").format(path=model.path / METRICS))
+
+
+def _tell(found: "Recalibration", rule: "ThresholdRule") -> None:
+    rates = found.rates
+    print(
+        translate("{targets:,} target and {non_targets:,} non-target trials by {speakers:,} people").format(
+            targets=rates.targets, non_targets=rates.non_targets, speakers=rates.speakers
+        )
+    )
+    if found.before is not None:
+        print(translate("threshold so far {rates}").format(rates=_rates_text(found.before)))
+    print(translate("new threshold {rates}, chosen {rule}").format(rates=_rates_text(rates), rule=translate(str(rule))))
+    if found.held_out is not None:
+        far, frr = found.held_out
+        print(
+            translate("on people who had no part in the choice: FRR {frr:.2f} %, FAR {far:.2f} %").format(
+                frr=100 * frr, far=100 * far
+            )
+        )
+    if rates.interval_too_narrow:
+        print(translate("With fewer than 20 people the true intervals are wider than these (95 %, over people)."))
+
+
+def _rates_text(rates: "RatesAtThreshold") -> str:
+    def with_interval(rate: float, interval: tuple[float, float] | None) -> str:
+        text = f"{100 * rate:.2f} %"
+        return text if interval is None else f"{text} [{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]"
+
+    return (
+        f"{rates.threshold:.4f}: FRR {with_interval(rates.frr, rates.frr_interval_95)}, "
+        f"FAR {with_interval(rates.far, rates.far_interval_95)}"
+    )
+
+
+def _stored(found: "Recalibration", rule: "ThresholdRule", list_path: Path) -> dict[str, Any]:
+    """The entries of metrics.json that a calibration replaces."""
+    held_out = None if found.held_out is None else {"far": found.held_out[0], "frr": found.held_out[1]}
+    return {
+        "threshold": found.threshold,
+        "threshold_chosen": f"{rule} of own recordings",
+        "calibration": found.calibration.as_dict(),
+        "calibrated_on": {
+            "list": str(list_path),
+            "list_sha256": hashlib.sha256(list_path.read_bytes()).hexdigest(),
+            "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "rates": found.rates.as_dict(),
+            "rates_on_held_out_speakers": held_out,
+            "least_far_shown": found.least_far,
+        },
+    }

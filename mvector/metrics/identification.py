@@ -1,0 +1,126 @@
+"""Identification: who of the enrolled people spoke (closed set), and whether it was any of them (open set).
+
+Scores are a matrix [M, N] of M probes (test recordings) against N gallery entries (enrolled voices). Several entries
+of one person count as that person's best one, so ranks are among people, not among entries. `probe_ids` [M] and
+`gallery_ids` [N] name the persons, by integers or strings.
+
+Ties are resolved against the system: a person who scores no higher than another stands behind that other. A system
+that gives everybody one score identifies nobody, and results never depend on the order of the gallery.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mvector.errors import MVectorError
+from mvector.metrics.detection import Floats, false_accepts_allowed, nontargets_needed
+
+# So many scores are ranked at a time, which keeps the extra memory at a few tens of MB.
+BLOCK_SCORES = 2_000_000
+
+
+@dataclass(frozen=True)
+class DirPoint:
+    """Detection and identification rate at the lowest threshold whose false-alarm rate is at most `far`.
+
+    When not `measurable`, rate and threshold are None and it takes `probes_needed` probes of people outside the
+    gallery to measure them.
+    """
+
+    far: float
+    rank: int
+    rate: float | None
+    threshold: float | None
+    measurable: bool
+    probes_needed: int
+
+
+def closed_set_accuracy(
+    scores: ArrayLike, probe_ids: ArrayLike, gallery_ids: ArrayLike, ranks: Sequence[int] = (1, 5)
+) -> dict[int, float]:
+    """{k: share of the probes whose own person is among the best k}, for top-1 and top-5 by default.
+
+    These are points of the cumulative match characteristic. Every probe must be of a person in the gallery; a gallery
+    of no more than k people gives 1 only for lack of others. A fraction, not per cent.
+    """
+    if any(rank < 1 for rank in ranks):
+        raise MVectorError(f"ranks count from 1, found {min(ranks)}.")
+    own, own_rank, _ = _own_score_and_rank(*_checked(scores, probe_ids, gallery_ids))
+    strangers = int(np.count_nonzero(np.isnan(own)))
+    if strangers:
+        raise MVectorError(
+            f"{strangers} of {len(own)} probes are of people who are not in the gallery; leave them out of closed-set "
+            "identification (dir_at_far measures how well they are rejected)."
+        )
+    return {rank: float(np.mean(own_rank <= rank)) for rank in ranks}
+
+
+def dir_at_far(scores: ArrayLike, probe_ids: ArrayLike, gallery_ids: ArrayLike, far: float, rank: int = 1) -> DirPoint:
+    """The detection and identification rate (DIR) of an open set at a false-alarm rate.
+
+    As defined by P. J. Phillips, P. Grother, R. Micheals, "Evaluation methods in face recognition", Handbook of Face
+    Recognition, 2011, but for "above the threshold" (score > t) where they write "at or above":
+    FAR(t) = share of the probes of people outside the gallery with any score > t,
+    DIR(t) = share of the probes of people in the gallery whose own score is > t and among the best `rank` people.
+    The threshold is the lowest with FAR(t) ≤ `far` on these probes. `far` is a rate of probes and not of trials: with
+    N people enrolled a stranger has N chances, so it is far above the FAR of verification at the same threshold.
+    """
+    if rank < 1:
+        raise MVectorError(f"ranks count from 1, found {rank}.")
+    needed = nontargets_needed(far)
+    own, own_rank, best = _own_score_and_rank(*_checked(scores, probe_ids, gallery_ids))
+    is_stranger = np.isnan(own)
+    n_strangers = int(np.count_nonzero(is_stranger))
+    if not n_strangers or n_strangers == len(own):
+        raise MVectorError(
+            "open-set identification needs probes of people in the gallery and of people outside it, found "
+            f"{len(own) - n_strangers} and {n_strangers}."
+        )
+    if n_strangers < needed:
+        return DirPoint(far, rank, None, None, False, needed)
+    # Above the score of the (allowed + 1)-th highest stranger lie at most the allowed ones.
+    allowed = false_accepts_allowed(far, n_strangers)
+    threshold = np.partition(best[is_stranger], n_strangers - 1 - allowed)[n_strangers - 1 - allowed]
+    hits = (own > threshold) & (own_rank <= rank)
+    return DirPoint(far, rank, float(np.mean(hits[~is_stranger])), float(threshold), True, needed)
+
+
+def _own_score_and_rank(
+    scores: Floats, probe: NDArray[np.intp], gallery: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.float64]]:
+    """For each probe [M]: its own person's score (NaN if not enrolled), that person's rank from 1, the best score."""
+    order = np.argsort(gallery, kind="stable")
+    people, first_entry = np.unique(gallery[order], return_index=True)
+    column = np.searchsorted(people, probe).clip(0, len(people) - 1)
+    is_enrolled = people[column] == probe
+    own, rank, best = np.full(len(probe), np.nan), np.zeros(len(probe), np.intp), np.empty(len(probe))
+    step = max(1, BLOCK_SCORES // len(gallery))
+    for start in range(0, len(probe), step):
+        rows = slice(start, start + step)
+        by_person = np.maximum.reduceat(scores[rows][:, order], first_entry, axis=1)  # [rows, people]
+        of_probe = np.take_along_axis(by_person, column[rows, None], axis=1)
+        own[rows] = np.where(is_enrolled[rows], of_probe[:, 0], np.nan)
+        rank[rows] = np.count_nonzero(by_person >= of_probe, axis=1)  # the person itself is counted, as rank 1
+        best[rows] = by_person.max(axis=1)
+    return own, rank, best
+
+
+def _checked(
+    scores: ArrayLike, probe_ids: ArrayLike, gallery_ids: ArrayLike
+) -> tuple[Floats, NDArray[np.intp], NDArray[np.intp]]:
+    """Scores as floats, and the persons of probes and gallery as numbers."""
+    score, probe, gallery = np.asarray(scores), np.asarray(probe_ids), np.asarray(gallery_ids)
+    if not np.issubdtype(score.dtype, np.floating):
+        score = score.astype(np.float64)
+    if probe.ndim != 1 or gallery.ndim != 1 or score.shape != (len(probe), len(gallery)) or not score.size:
+        raise MVectorError(
+            "identification needs scores [M, N] with M probe ids and N gallery ids, found shapes "
+            f"{score.shape}, {probe.shape} and {gallery.shape}."
+        )
+    bad = score.size - int(np.count_nonzero(np.isfinite(score)))
+    if bad:
+        raise MVectorError(f"{bad} of {score.size} scores are NaN or infinite; leave those recordings out.")
+    number = np.unique(np.concatenate([probe, gallery]), return_inverse=True)[1]
+    return score, number[: len(probe)], number[len(probe) :]
