@@ -14,6 +14,7 @@ import argparse
 import importlib.abc
 import importlib.machinery
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -162,7 +163,7 @@ def whole_list(folder: str, _: str) -> Callable[[], dict[str, float]]:
         started = time.perf_counter()
         trials = read_trials(Path(folder) / "trials.txt", folder)
         read = time.perf_counter()
-        rows = [row_of[str(Path(utterance.path).relative_to(folder))] for utterance in trials.utterances]
+        rows = [row_of[utterance.path[len(folder) + 1 :].replace(os.sep, "/")] for utterance in trials.utterances]
         scored = score_trials(embeddings[rows], trials)
         done = time.perf_counter()
         lines = write_scores(Path(folder) / "scores.txt", scored, trials)

@@ -37,7 +37,7 @@ Rates = NDArray[np.float64]
 class ScoreHistogram:
     """Counts of all scores and of the target scores, in bins over [low, high] that are finer within `windows`.
 
-    The bin of a score s is the whole part of  c·(s - low) + Σ f_w·(clip(s, a_w, b_w) - a_w),  which rises with s slowly
+    The bin of a score s is the whole part of  c·(s - low) + f·Σ (clip(s, a_w, b_w) - a_w),  which rises with s slowly
     everywhere and fast within the windows [a_w, b_w]. Scores outside [low, high] count in the first and last bin.
     `cleared` says what has been shown before: for each of P_TARGETS a cost that nothing outside the windows is below.
     """
@@ -46,8 +46,8 @@ class ScoreHistogram:
         self.low, self.high = np.float32(low), np.float32(high)
         self.windows = [(np.float32(a), np.float32(b)) for a, b in (windows or [(low, high)])]
         self._coarse = np.float32(COARSE_BINS / float(self.high - self.low))
-        share = (BINS - COARSE_BINS) / len(self.windows)
-        self._fine = [np.float32(share / float(b - a)) for a, b in self.windows]
+        # Equally fine in all of them: half of the bins for a narrow one would be missing where a wide one needs them.
+        self._fine = np.float32((BINS - COARSE_BINS) / sum(float(b) - float(a) for a, b in self.windows))
         self.trials = np.zeros(BINS + 1, dtype=np.int64)
         self.targets = np.zeros(BINS + 1, dtype=np.int64)
         self._cleared = cleared
@@ -77,10 +77,10 @@ class ScoreHistogram:
     def _place(self, s: NDArray[np.float32], position: NDArray[np.float32], part: NDArray[np.float32]) -> None:
         np.subtract(s, self.low, out=position)
         np.multiply(position, self._coarse, out=position)
-        for (a, b), fine in zip(self.windows, self._fine, strict=True):
+        for a, b in self.windows:
             np.clip(s, a, b, out=part)
             np.subtract(part, a, out=part)  # before the product: exact where the window is narrow
-            np.multiply(part, fine, out=part)
+            np.multiply(part, self._fine, out=part)
             np.add(position, part, out=position)
         np.clip(position, FIRST_BIN, LAST_BIN, out=position)
 
@@ -88,8 +88,8 @@ class ScoreHistogram:
         """The scores at which bins of these numbers begin."""
         knots = np.array([self.low, *np.ravel(self.windows), self.high], dtype=np.float64)
         positions = (knots - float(self.low)) * float(self._coarse)
-        for (a, b), fine in zip(self.windows, self._fine, strict=True):
-            positions += (np.clip(knots, float(a), float(b)) - float(a)) * float(fine)
+        for a, b in self.windows:
+            positions += (np.clip(knots, float(a), float(b)) - float(a)) * float(self._fine)
         return np.interp(bins, positions, knots)
 
     def curves(self) -> tuple[Rates, Rates, Rates]:
@@ -178,13 +178,16 @@ def count_scores(
     count_sample(sample)
     windows = sample.windows_around(2, SAMPLE_TOLERANCE) if sample.has_both_kinds() else []
     cleared: list[float] = []
+    best, lowest_error = sample, np.inf
     for _ in range(MOST_PASSES):
         histogram = ScoreHistogram(low, high, windows, cleared)
         count(histogram)
         error = histogram.error_bound() if histogram.has_both_kinds() else 0.0
+        if error < lowest_error:  # finer bins here are coarser ones there: the next count can turn out worse
+            best, lowest_error = histogram, error
         if error <= MOST_ERROR:
             break
         windows = histogram.windows_around(MOST_WINDOWS)
         curves = histogram.curves()
         cleared = [min_dcf_point(*curves, p_target)[0] for p_target in P_TARGETS]
-    return histogram, error
+    return best, lowest_error

@@ -5,8 +5,9 @@ together as columns of bytes, some ten thousand at a time: one by one they would
 """
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from mvector.errors import MVectorError
 from mvector.metrics.score_tiles import THREADS
 from mvector.scoring.trial_scores import TrialScores
 
-BLOCK_BYTES = 1 << 22
+BLOCK_BYTES = 1 << 20
 MILLION = 1_000_000
 
 Bytes = NDArray[np.uint8]
@@ -61,7 +62,7 @@ def write_scores(path: str | Path, scored: TrialScores, trials: NamedTrials) -> 
     return len(scored.scores)
 
 
-def _blocks(scored: TrialScores, trials: NamedTrials) -> Iterator[bytes]:
+def _blocks(scored: TrialScores, trials: NamedTrials) -> Iterator[Bytes]:
     """The text in blocks, in order; a few are made at a time."""
     enroll_names, test_names = _names(trials)
     separator = "\t" if any(len(name.split()) != 1 for name in (*enroll_names, *test_names)) else " "
@@ -72,17 +73,21 @@ def _blocks(scored: TrialScores, trials: NamedTrials) -> Iterator[bytes]:
     assert enroll is not None
     assert test is not None
 
-    def block(start: int) -> bytes:
+    def block(start: int) -> Bytes:
         part = slice(start, start + size)
         names = enroll_table.take(enroll[part], axis=0), test_table.take(test[part], axis=0)
         label = label_table.take(labels[part].view(np.uint8), axis=0)
         text = np.concatenate([*names, _decimals(scores[part]), label], axis=1)
-        return text.tobytes().translate(None, b"\0")
+        return text[text != 0]
 
-    starts = range(0, len(scores), size)
+    ahead: deque[Future[Bytes]] = deque()  # while one block is written to disk, the next ones are made
     with ThreadPoolExecutor(THREADS) as pool:
-        for first in range(0, len(starts), 2 * THREADS):
-            yield from pool.map(block, starts[first : first + 2 * THREADS])
+        for start in range(0, len(scores), size):
+            ahead.append(pool.submit(block, start))
+            if len(ahead) > 2 * THREADS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _names(trials: NamedTrials) -> tuple[list[str], list[str]]:
@@ -107,6 +112,8 @@ def _table(texts: Sequence[str]) -> Bytes:
 def _decimals(scores: NDArray[np.floating]) -> Bytes:
     """[n, width]: the scores as text; a zero byte stands where another score has a sign or a further digit."""
     millionths = np.rint(np.abs(scores).astype(np.float64) * MILLION).astype(np.int64)
+    if millionths.max(initial=0) < 2**31:
+        millionths = millionths.astype(np.int32)  # whose divisions take a third of the time
     whole, fraction = np.divmod(millionths, MILLION)
     digits = len(str(whole.max(initial=0)))
     text = np.empty((len(scores), 1 + digits + 1 + 6), dtype=np.uint8)
@@ -115,8 +122,9 @@ def _decimals(scores: NDArray[np.floating]) -> Bytes:
         power = 10 ** (digits - 1 - place)
         text[:, 1 + place] = np.where((whole >= power) | (power == 1), ord("0") + whole // power % 10, 0)
     text[:, 1 + digits] = ord(".")
-    text[:, 2 + digits : 5 + digits] = TRIPLES[fraction // 1000]
-    text[:, 5 + digits :] = TRIPLES[fraction % 1000]
+    thousands, rest = np.divmod(fraction, 1000)
+    text[:, 2 + digits : 5 + digits] = TRIPLES.take(thousands, axis=0)
+    text[:, 5 + digits :] = TRIPLES.take(rest, axis=0)
     return text
 
 
