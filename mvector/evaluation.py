@@ -21,7 +21,14 @@ from mvector.data.trials import Trials
 from mvector.embedder import SpeakerEmbedder
 from mvector.embeddings import Embedder, Embeddings, embed_utterances, read_waveform
 from mvector.errors import AudioError, DataListError, MVectorError
-from mvector.metrics import confidence_intervals, count_trials, eer, min_dcf
+from mvector.metrics import (
+    IdentificationMetrics,
+    confidence_intervals,
+    count_trials,
+    eer,
+    identification_metrics,
+    min_dcf,
+)
 from mvector.scoring import (
     Calibration,
     Cohort,
@@ -77,14 +84,22 @@ class Evaluation:
 
 
 def evaluate_trials(
-    embedder: SpeakerEmbedder, config: Config, trials: Trials, description: str = "embedding"
+    embedder: SpeakerEmbedder,
+    config: Config,
+    trials: Trials,
+    description: str = "embedding",
+    embeddings: Embeddings | None = None,
 ) -> tuple[Evaluation, TrialScores]:
-    """The evaluation and the scores it comes from; trials of unusable recordings are left out and counted."""
+    """The evaluation and the scores it comes from; trials of unusable recordings are left out and counted.
+
+    `embeddings` of the trials' utterances, where they are there already, save embedding them.
+    """
     started = time.perf_counter()
     was_training = embedder.training
     embedder.eval()
     try:
-        embeddings = embed_utterances(embedder, config, trials.utterances, description)
+        if embeddings is None:
+            embeddings = embed_utterances(embedder, config, trials.utterances, description)
     finally:
         embedder.train(was_training)
     require_usable(embeddings)
@@ -147,6 +162,22 @@ def embed_joined(
         if len(joined) >= embedder.min_samples:
             voices[index] = embedder.embed([joined])[0]
     return voices
+
+
+def identify(scored: TrialScores, trials: Trials) -> IdentificationMetrics | None:
+    """Who of the enrolled is it? None where not every test was compared with every enrolled voice one by one.
+
+    That is the case for a trial list, for a list compared with itself, and above EXACT_SCORES comparisons.
+    """
+    if trials.enroll is not None or scored.enroll is None or scored.test is None:
+        return None
+    enroll, test = np.unique(scored.enroll), np.unique(scored.test)  # without recordings that could not be embedded
+    if len(scored.scores) != len(enroll) * len(test):
+        return None
+    matrix = np.empty((len(test), len(enroll)), np.float32)
+    matrix[np.searchsorted(test, scored.test), np.searchsorted(enroll, scored.enroll)] = scored.scores
+    probe, gallery = trials.test_speakers[test], trials.enroll_speakers[enroll]
+    return identification_metrics(matrix, probe, gallery) if np.isin(probe, gallery).any() else None
 
 
 def training_cohort(

@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mvector.data.trials import load_trials
     from mvector.device import choose_device
     from mvector.errors import ConfigError
-    from mvector.evaluation import calibrate_scores, log_likelihood_ratios
+    from mvector.evaluation import calibrate_scores, identify, log_likelihood_ratios
     from mvector.fingerprint import model_fingerprint
     from mvector.metrics.summary import detection_metrics
     from mvector.model_directory import load_model, write_text
@@ -128,6 +128,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{name} ({scorer.method}{', QMF' if arguments.qmf else ''}): {translate(first)}")
     for line in lines:
         print(f"  {translate(line)}")
+    identification = identify(scored, trials)
+    for line in identification.lines() if identification is not None else ():
+        print(f"  {translate(line)}")
     seconds = time.perf_counter() - started
     print(
         translate("{utterances:,} recordings, {left_out:,} of them unusable; {seconds:.1f} s").format(
@@ -146,6 +149,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "seconds": seconds,
         "model_fingerprint": fingerprint,
     }
+    if identification is not None:
+        result["identification"] = identification.as_dict()
     if calibration is not None:
         result["calibration"] = calibration.as_dict()
     threshold = model.threshold if scorer.method == "cosine" and not arguments.qmf else None

@@ -23,7 +23,13 @@ from mvector.metrics.detection import (
     nontargets_needed,
     roc_auc,
 )
-from mvector.metrics.identification import DirPoint, closed_set_accuracy, dir_at_far
+from mvector.metrics.identification import (
+    DirPoint,
+    IdentificationMetrics,
+    closed_set_accuracy,
+    dir_at_far,
+    identification_metrics,
+)
 from mvector.metrics.llr import cllr, min_cllr
 from mvector.metrics.summary import DetectionMetrics, detection_metrics
 
@@ -32,6 +38,7 @@ __all__ = [
     "DetectionMetrics",
     "DirPoint",
     "FarPoint",
+    "IdentificationMetrics",
     "PairedDifference",
     "accuracy",
     "act_dcf",
@@ -46,6 +53,7 @@ __all__ = [
     "eer",
     "error_rates",
     "frr_at_far",
+    "identification_metrics",
     "min_cllr",
     "min_dcf",
     "nontargets_needed",

@@ -9,7 +9,8 @@ that gives everybody one score identifies nobody, and results never depend on th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,7 @@ from mvector.metrics.detection import Floats, false_accepts_allowed, nontargets_
 
 # So many scores are ranked at a time, which keeps the extra memory at a few tens of MB.
 BLOCK_SCORES = 2_000_000
+RANKS, FARS = (1, 5), (0.01, 0.001)
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,105 @@ class DirPoint:
     threshold: float | None
     measurable: bool
     probes_needed: int
+
+
+@dataclass(frozen=True)
+class IdentificationMetrics:
+    """Identification of probes among the people of a gallery; rates are fractions.
+
+    probes          of people in the gallery, `strangers`: of others
+    top             {k: share of the probes whose own person is among the best k}
+    dir             DIR at FARS with rank 1; empty without strangers
+    intervals_95    by "top_1", "top_5", "dir_0.01" …: percentile intervals over resampled probe speakers, the gallery
+                    being what it is; None from fewer than two speakers
+    """
+
+    people: int
+    probes: int
+    strangers: int
+    top: dict[int, float]
+    dir: list[DirPoint]
+    intervals_95: dict[str, tuple[float, float]] | None
+
+    def lines(self) -> list[str]:
+        """What a person reads, English sentences with figures in per cent."""
+        lines = [f"identification of {self.probes:,} recordings among {self.people:,} people"]
+        lines += [f"top-{k} {100 * rate:.3f} %{self._interval(f'top_{k}')}" for k, rate in self.top.items()]
+        for point in self.dir:
+            at = f"DIR at FAR {100 * point.far:g} %"
+            if point.rate is None:
+                lines.append(f"{at} not measurable: needs {point.probes_needed:,} recordings of people not enrolled")
+            else:
+                rate = f"{100 * point.rate:.3f} %{self._interval(f'dir_{point.far:g}')}"
+                lines.append(
+                    f"{at} {rate}, threshold {point.threshold:.4f} ({self.strangers:,} of people not enrolled)"
+                )
+        return lines
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self) | {"top": {str(k): rate for k, rate in self.top.items()}}
+
+    def _interval(self, name: str) -> str:
+        if self.intervals_95 is None or name not in self.intervals_95:
+            return ""
+        low, high = (100 * bound for bound in self.intervals_95[name])
+        return f" [{low:.3f}, {high:.3f}]"
+
+
+def identification_metrics(
+    scores: ArrayLike, probe_ids: ArrayLike, gallery_ids: ArrayLike, resamples: int = 500, seed: int = 0
+) -> IdentificationMetrics:
+    """Top-1, top-5 and DIR at FARS of scores [M, N]; people outside the gallery take part in the DIR only.
+
+    Probes of one speaker are not independent, so whole speakers are drawn with replacement for the intervals, and the
+    threshold of a DIR is chosen anew in each draw. Raises MVectorError when no probe is of anybody in the gallery.
+    """
+    score, probe, gallery = _checked(scores, probe_ids, gallery_ids)
+    own, own_rank, best = _own_score_and_rank(score, probe, gallery)
+    is_stranger = np.isnan(own)
+    n_strangers = int(np.count_nonzero(is_stranger))
+    if n_strangers == len(own):
+        raise MVectorError("identification needs recordings of enrolled people; none of the recordings is of one.")
+    known = ~is_stranger
+    points = [dir_at_far(score, probe, gallery, far) for far in FARS] if n_strangers else []
+    measured = [point.far for point in points if point.rate is not None]
+
+    def rates(times: NDArray[np.floating]) -> list[float]:
+        weights = times[probe]
+        total = weights[known].sum()
+        found = [weights[known] @ (own_rank[known] <= k) / total for k in RANKS]
+        order = np.argsort(-best[is_stranger], kind="stable")
+        passed = np.cumsum(weights[is_stranger][order])  # strangers with a score at least as high as each
+        for far in measured:
+            first = int(np.searchsorted(passed, far * passed[-1] * (1 + 1e-12), side="right"))
+            threshold = best[is_stranger][order[min(first, n_strangers - 1)]]
+            found.append(weights[known] @ ((own > threshold) & (own_rank <= 1))[known] / total)
+        return found
+
+    top = dict(zip(RANKS, rates(np.ones(len(probe) + len(gallery))), strict=False))
+    names = [*(f"top_{k}" for k in RANKS), *(f"dir_{far:g}" for far in measured)]
+    speakers = np.unique(probe)
+    intervals = None
+    if len(speakers) > 1:
+        rng = np.random.default_rng(seed)
+        draws = []
+        for times in rng.multinomial(len(speakers), np.full(len(speakers), 1 / len(speakers)), resamples):
+            of_person = np.zeros(int(probe.max()) + 1)
+            of_person[speakers] = times
+            if of_person[probe[known]].any() and (not measured or of_person[probe[is_stranger]].any()):
+                draws.append(rates(of_person))
+        if draws:
+            low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+            intervals = {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
+    return IdentificationMetrics(
+        people=len(np.unique(gallery)),
+        probes=int(np.count_nonzero(known)),
+        strangers=n_strangers,
+        top={k: float(rate) for k, rate in top.items()},
+        dir=points,
+        intervals_95=intervals,
+    )
 
 
 def closed_set_accuracy(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mvector.errors import MVectorError
-from mvector.metrics import DirPoint, closed_set_accuracy, dir_at_far
+from mvector.metrics import DirPoint, closed_set_accuracy, dir_at_far, identification_metrics
 
 
 def made_up(seed, probes=150, people=12, strangers=0, ties=False):
@@ -107,3 +107,46 @@ def test_bad_input_gets_a_sentence():
         closed_set_accuracy(scores.T, probe, gallery)
     with pytest.raises(MVectorError, match="1 of 2 scores are NaN"):
         closed_set_accuracy([[np.nan, 1.0]], [0], [0, 1])
+
+
+def test_all_at_once_agrees_with_one_by_one():
+    scores, probe, gallery = made_up(3, probes=400, strangers=3200)
+    found = identification_metrics(scores, probe, gallery)
+    enrolled = np.isin(probe, gallery)
+    assert (found.people, found.probes, found.strangers) == (12, 400, 3200)
+    assert found.top == pytest.approx(closed_set_accuracy(scores[enrolled], probe[enrolled], gallery))
+    assert found.dir == [dir_at_far(scores, probe, gallery, far) for far in (0.01, 0.001)]
+    assert found.dir[0].measurable
+    assert not found.dir[1].measurable
+    assert [line.partition(" ")[0] for line in found.lines()] == ["identification", "top-1", "top-5", "DIR", "DIR"]
+    assert "needs 30,000 recordings of people not enrolled" in found.lines()[-1]
+
+
+def test_intervals_are_those_of_speakers_and_not_of_probes():
+    """Half of the speakers are always found and half never: so many probes of so few people say little."""
+    people, each = 40, 50
+    probe = np.repeat(np.arange(people), each)
+    scores = np.where(probe[:, None] == np.arange(people)[None, :], np.where(probe % 2, 1.0, -1.0)[:, None], 0.0)
+    found = identification_metrics(scores, probe, np.arange(people))
+    low, high = found.intervals_95["top_1"]
+    assert found.top[1] == 0.5
+    expected = 1.96 * np.sqrt(0.25 / people)  # the binomial spread of 40 people, not of 2,000 probes
+    assert high - 0.5 == pytest.approx(expected, rel=0.25)
+    assert 0.5 - low == pytest.approx(expected, rel=0.25)
+    assert found.dir == []
+
+
+def test_the_dir_interval_holds_its_rate_and_has_width():
+    scores, probe, gallery = made_up(5, probes=600, people=30, strangers=0)
+    rng = np.random.default_rng(0)
+    probe = np.concatenate([probe, 100 + rng.integers(0, 40, 3500)])  # forty strangers
+    scores = np.concatenate([scores, rng.normal(size=(3500, scores.shape[1]))])
+    found = identification_metrics(scores, probe, gallery)
+    low, high = found.intervals_95["dir_0.01"]
+    assert low < found.dir[0].rate < high
+    assert high - low > 0.01
+
+
+def test_nobody_enrolled_among_the_probes():
+    with pytest.raises(MVectorError, match="none of the recordings is of one"):
+        identification_metrics(np.zeros((3, 2)), [7, 8, 9], [1, 2])

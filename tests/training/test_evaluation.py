@@ -239,3 +239,40 @@ def test_calibrating_on_own_recordings_replaces_the_threshold(trained, capsys, t
     with pytest.raises(MVectorError, match="cannot be shown by 448 non-target trials"):
         calibrate(["--model_path", str(trained), "--list", str(own), "--device", "cpu", "--target_far", "0.001"])
     assert json.loads((trained / "metrics.json").read_text(encoding="utf-8")) == again
+
+
+def test_enrolled_voices_against_a_list_are_identified_too(trained, corpus, tmp_path, capsys):
+    """Two of four speakers are enrolled with two recordings each; the other recordings are tested against them."""
+    rows = read_data_list(corpus["test"])
+    people = sorted({row.speaker for row in rows})[:2]
+    enrolled = [row for name in people for row in [r for r in rows if r.speaker == name][:2]]
+    tested = [row for row in rows if row not in enrolled]
+    paths = {}
+    for name, chosen in (("enroll", enrolled), ("tested", tested)):
+        paths[name] = tmp_path / f"{name}.txt"
+        paths[name].write_text("".join(f"{row.path}\t{row.speaker}\n" for row in chosen), encoding="utf-8")
+    saved = tmp_path / "found.json"
+    lists = [
+        "--set",
+        f"dataset_conf.enroll_list={paths['enroll']}",
+        "--set",
+        f"dataset_conf.trials_list={paths['tested']}",
+    ]
+    evaluate(["--model_path", str(trained), "--device", "cpu", "--save_json", str(saved), *lists])
+    found = json.loads(saved.read_text(encoding="utf-8"))["identification"]
+    assert (found["people"], found["probes"], found["strangers"]) == (2, 4, 8)
+    assert "top-1 " in (text := capsys.readouterr().out)
+    assert "DIR at FAR 1 % not measurable: needs 3,000 recordings of people not enrolled" in text
+
+    model = load_model(trained)
+    config = model.config
+    vectors = {
+        row.path: embed_utterances(model.embedder, config, [row], "").embeddings[0].astype(float) for row in rows
+    }
+    unit = {path: vector / np.linalg.norm(vector) for path, vector in vectors.items()}
+    hits = []
+    for probe in tested:
+        scores = [(float(unit[probe.path] @ unit[row.path]), row.speaker) for row in enrolled]
+        if probe.speaker in people:
+            hits.append(max(scores)[1] == probe.speaker)
+    assert found["top"]["1"] == np.mean(hits)
