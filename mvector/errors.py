@@ -32,8 +32,20 @@ class NoSpeechError(AudioError):
     """A recording has no speech in it."""
 
 
+class MicrophoneError(MVectorError):
+    """There is no such microphone, or nothing can be recorded from it."""
+
+
 class ModelError(MVectorError):
     """A model directory or checkpoint is missing, damaged or of another kind."""
+
+
+class StoreError(MVectorError):
+    """The store of enrolled voices cannot be used so: another model's, a wrong key, a name that cannot be one."""
+
+
+class RankError(MVectorError):
+    """Another of the processes that train together has ended, or no longer answers."""
 
 
 class MissingPackageError(MVectorError, ImportError):

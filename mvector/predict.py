@@ -1,10 +1,14 @@
-"""Two recordings → one similarity and a verdict, with nothing but a model directory.
+"""Two recordings → one similarity and a verdict; a recording → who of the enrolled people speaks.
 
 >>> predictor = MVectorPredictor(model_path="models/EcapaTdnn_Fbank/best_model/")
 >>> predictor.contrast("a.wav", "b.wav")
 0.7312
 >>> predictor.verdict("a.wav", "b.wav").same
 True
+>>> predictor = MVectorPredictor(model_path="models/EcapaTdnn_Fbank/best_model/", audio_db_path="audio_db")
+>>> predictor.register("anna.wav", "anna").utterances
+1
+>>> name, score = predictor.recognition("who.wav")
 """
 
 import itertools
@@ -18,25 +22,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mvector.audio import find_speech, iter_windows, normalize_level, require_speech
 from mvector.audio.decode import AudioSource
 from mvector.calibration import stored_calibration
 from mvector.config import Config, load_config
-from mvector.errors import ConfigError, MVectorError, NoSpeechError, TooShortError
+from mvector.errors import ConfigError, MVectorError
 from mvector.export.runtime import ExportedModel, exported_file, load_exported
-from mvector.fingerprint import decisive_settings
+from mvector.fingerprint import decisive_settings, model_fingerprint
+from mvector.listening import HEARD, UNHEARD, at_level, listen
 from mvector.scoring.calibration import posterior
 
 if TYPE_CHECKING:  # torch is imported for a model of torch, and not for an exported one
     from mvector.model_directory import ModelDirectory
+    from mvector.recognition import Recogniser, Recognition, Registration, Verification
+    from mvector.store import VoiceStore
 
 logger = logging.getLogger("mvector")
 
 DEFAULT_MODEL = "models/EcapaTdnn_Fbank/best_model/"
-WINDOW_S = 20.0  # longer recordings are embedded in windows; evaluation hears 20 s of an utterance too
-ENOUGH_SPEECH_S = 2.0  # with less the verdict comes with a warning
-COUNTED_PIECE_S = 2.0  # the detector takes 1–2 % of real time: speech is counted piece by piece until there is enough
-_HEARD, _UNHEARD = 0, 1
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,19 @@ class Verdict:
 
 
 class MVectorPredictor:
-    """Embeds and compares recordings with a trained model.
+    """Embeds and compares recordings with a trained model, enrolls people and recognises them.
 
     configs         for callers of the older package: the model directory's own config.yml decides; a configuration
                     that contradicts it is answered with one warning
     threshold       similarity above which two voices are one; None: the one stored with the model
-    audio_db_path   not in this version yet
+    audio_db_path   where enrolled voices are kept: a folder (recordings that the mvector package left in it are
+                    enrolled at the start), or a postgresql:// address; None: nobody can be enrolled
     model_path      a model directory; or an exported model, which needs no torch: an .onnx file, or a folder that has
                     a model.onnx and no weights of torch
     use_gpu         older form of `device`: True needs a GPU, False is the CPU
     device          auto, cpu, cuda, cuda:0 … or mps; for an exported model auto, cpu (onnxruntime) or openvino
     overwrites      'a.b=c' texts that override keys of the model's configuration; an exported one is fixed
+    keep_audio      keep the recordings of people enrolled from now on, so that another model can take them over
 
     A recording is a path, the bytes of a sound file, a binary file object, or an array [T] or [T, channels] at
     `sample_rate`. Raises MVectorError kinds: ModelError for the directory, ConfigError for an argument, and for
@@ -88,13 +92,9 @@ class MVectorPredictor:
         use_gpu: bool | None = None,
         device: str = "auto",
         overwrites: str | Sequence[str] = (),
+        keep_audio: bool = True,
     ):
         self.audio_db_path = audio_db_path
-        if audio_db_path is not None:
-            raise MVectorError(
-                f"audio_db_path {os.fspath(audio_db_path)!r}: enrolling and recognising people is not in this version "
-                "yet. Leave audio_db_path out; comparing two recordings (contrast) works without it."
-            )
         if threshold is not None and not -1 <= threshold <= 1:
             raise ConfigError(f"threshold must be a cosine similarity from -1 to 1, found {threshold!r}")
         self.model: ModelDirectory | ExportedModel
@@ -119,6 +119,7 @@ class MVectorPredictor:
         self.sample_rate_hz = self.config.dataset_conf.dataset.sample_rate
         if configs is not None:
             self._compare_config(configs)
+        self._recogniser = None if audio_db_path is None else self._open_recogniser(audio_db_path, keep_audio)
 
     def predict(self, audio_data: AudioSource, sample_rate: int = 16000) -> np.ndarray:
         """The embedding [E] float32 of a recording, of length 1, so that a dot product is the cosine similarity.
@@ -154,6 +155,79 @@ class MVectorPredictor:
         llr = None if self.calibration is None else float(self.calibration.llr(similarity))
         return Verdict(similarity, self.threshold, same, tuple(dict.fromkeys(warnings)), llr)
 
+    def register(self, audio_data: AudioSource, user_name: str, sample_rate: int = 16000) -> "Registration":
+        """Enroll a recording of `user_name`, whose earlier recordings stay; unpacks as `True, message`.
+
+        Raises NoSpeechError, TooShortError or AudioError for a recording that no voice can be enrolled from (silence,
+        noise, too little speech, clipped), StoreError for a name that cannot be one.
+        """
+        recogniser = self.recogniser
+        return recogniser.enroll(user_name, recogniser.hear_for_enrollment(audio_data, sample_rate, self.embedder))
+
+    def recognition(
+        self, audio_data: AudioSource, threshold: float | None = None, sample_rate: int = 16000
+    ) -> "Recognition":
+        """Who of the enrolled people speaks; unpacks as `name, score`, the name None where nobody is recognised.
+
+        threshold: a cosine similarity for this call alone; None: the predictor's. Silence and noise are answered with
+        nobody and a reason; what cannot be decoded raises what :func:`mvector.audio.load_audio` does.
+        """
+        recogniser = self.recogniser
+        heard = recogniser.hear(audio_data, sample_rate, self.embedder)
+        return recogniser.recognise(heard, self._given_threshold(threshold))
+
+    def verify(
+        self, audio_data: AudioSource, user_name: str, threshold: float | None = None, sample_rate: int = 16000
+    ) -> "Verification":
+        """Whether `user_name` speaks; arguments and errors as in `recognition`, StoreError for a name nobody has."""
+        recogniser = self.recogniser
+        recogniser.require_person(user_name)
+        heard = recogniser.hear(audio_data, sample_rate, self.embedder)
+        return recogniser.verify(heard, user_name, self._given_threshold(threshold))
+
+    def remove_user(self, user_name: str) -> bool:
+        """Delete everything that is kept of `user_name`; False if nobody has the name."""
+        return self.store.remove(user_name)
+
+    def get_users(self) -> list[str]:
+        """The names of the enrolled people, each once, sorted."""
+        return self.store.names()
+
+    @property
+    def recogniser(self) -> "Recogniser":
+        """What enrolls and recognises; raises ConfigError without audio_db_path."""
+        if self._recogniser is None:
+            raise ConfigError(
+                "enrolling and recognising people needs a place for their voices: give MVectorPredictor an "
+                "audio_db_path, such as 'audio_db'."
+            )
+        return self._recogniser
+
+    @property
+    def store(self) -> "VoiceStore":
+        """The enrolled voices; raises ConfigError without audio_db_path."""
+        return self.recogniser.store
+
+    def _open_recogniser(self, location: str | os.PathLike[str], keep_audio: bool) -> "Recogniser":
+        from mvector.recognition import Recogniser
+        from mvector.recognition.scale import Scoring
+        from mvector.store import open_store
+
+        fingerprint = model_fingerprint(self.model.path, self.config)
+        store = open_store(
+            location, fingerprint, self._embedding_size, keep_audio=keep_audio, outlier_score=self.model.threshold
+        )
+        scoring = Scoring.of_model(self.model.path, self.model.metrics, fingerprint)
+        recogniser = Recogniser(store, scoring, self.config)
+        recogniser.import_folders(location, self.embedder)
+        return recogniser
+
+    def _given_threshold(self, threshold: float | None) -> float | None:
+        """The caller's threshold, of this call or of this predictor; None where the model's own is to decide."""
+        if threshold is not None:
+            return threshold
+        return None if self.threshold == self.model.threshold else self.threshold
+
     def _embed(
         self,
         sources: Sequence[AudioSource],
@@ -171,66 +245,22 @@ class MVectorPredictor:
             embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
             for (index, kind, _), embedding in zip(batch, embeddings, strict=True):
                 sums[kind, index] += embedding
-        chosen = np.where(sums[_HEARD].any(axis=1, keepdims=True), sums[_HEARD], sums[_UNHEARD])
+        chosen = np.where(sums[HEARD].any(axis=1, keepdims=True), sums[HEARD], sums[UNHEARD])
         return (chosen / np.linalg.norm(chosen, axis=1, keepdims=True)).astype(np.float32)
 
     def _all_windows(
         self, sources: Sequence[AudioSource], sample_rate: int, verdict: bool, warnings: list[str] | None
     ) -> Iterator[tuple[int, int, np.ndarray]]:
-        """(index of the recording, _HEARD or _UNHEARD, window [T] at the model's level)."""
+        """(index of the recording, HEARD or UNHEARD, window [T] at the model's level)."""
         for index, source in enumerate(sources):
             try:
-                for kind, window in self._windows(source, sample_rate, verdict, warnings):
-                    yield index, kind, self._level(window)
+                needed = self.embedder.min_samples
+                for kind, window in listen(source, self.sample_rate_hz, sample_rate, needed, verdict, warnings):
+                    yield index, kind, at_level(window, self.config)
             except MVectorError as error:
                 if len(sources) == 1 or isinstance(source, (str, Path)):
                     raise
                 raise type(error)(f"recording {index + 1} of {len(sources)}: {error}") from error
-
-    def _windows(
-        self, source: AudioSource, sample_rate: int, verdict: bool, warnings: list[str] | None
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        name, rate = _name(source), self.sample_rate_hz
-        windows = iter_windows(source, WINDOW_S, rate, source_rate_hz=sample_rate, warnings=warnings)
-        ahead = list(itertools.islice(windows, 2))
-        self._require_frames(ahead[0], name)
-        ask_detector = verdict or len(ahead) == 2
-        speech_s, refusal, usable = 0.0, None, False
-        for window in itertools.chain(ahead, windows):
-            try:
-                if ask_detector:
-                    require_speech(window, rate, name)
-                elif not window.any():
-                    raise NoSpeechError(f"{name}: digital silence, every sample is zero; check the microphone")
-            except NoSpeechError as error:
-                refusal = refusal or error
-                if not verdict and window.any():
-                    usable = True
-                    yield _UNHEARD, window
-                continue
-            usable = True
-            if warnings is not None and speech_s < ENOUGH_SPEECH_S:
-                speech_s += _speech_seconds(window, rate, ENOUGH_SPEECH_S - speech_s)
-            yield _HEARD, window
-        if refusal is not None and not usable:
-            raise refusal
-        if warnings is not None and speech_s < ENOUGH_SPEECH_S:
-            warnings.append(
-                f"{name}: only {speech_s:.1f} s of speech was found in it; scores of less than "
-                f"{ENOUGH_SPEECH_S:g} s are less reliable"
-            )
-
-    def _level(self, window: np.ndarray) -> np.ndarray:
-        dataset = self.config.dataset_conf.dataset
-        return normalize_level(window, dataset.target_dB) if dataset.use_dB_normalization else window
-
-    def _require_frames(self, waveform: np.ndarray, name: str) -> None:
-        needed = self.embedder.min_samples
-        if len(waveform) < needed:
-            raise TooShortError(
-                f"{name}: {len(waveform) / self.sample_rate_hz:.3f} s of sound; this model needs at least "
-                f"{needed / self.sample_rate_hz:.3f} s, and a few seconds of speech for a reliable answer"
-            )
 
     def _compare_config(self, configs: str | os.PathLike[str] | Mapping[str, Any] | Config) -> None:
         given = configs if isinstance(configs, Config) else load_config(configs, check_names=False)
@@ -247,24 +277,3 @@ class MVectorPredictor:
 def _cosine(first: np.ndarray, second: np.ndarray) -> float:
     """Of two embeddings of length 1; rounding may not carry it beyond ±1."""
     return float(np.clip(math.fsum(np.multiply(first, second, dtype=np.float64)), -1.0, 1.0))
-
-
-def _speech_seconds(waveform: np.ndarray, sample_rate_hz: int, enough_s: float) -> float:
-    """Seconds of speech in `waveform` [T]; counting stops at `enough_s`."""
-    total_s, piece = 0.0, round(COUNTED_PIECE_S * sample_rate_hz)
-    for start in range(0, len(waveform), piece):
-        spans = find_speech(waveform[start : start + piece], sample_rate_hz)
-        total_s += sum(end_s - start_s for start_s, end_s in spans)
-        if total_s >= enough_s:
-            break
-    return total_s
-
-
-def _name(source: AudioSource) -> str:
-    """What the messages of :mod:`mvector.audio` call this recording."""
-    if isinstance(source, (str, Path)):
-        return str(source)
-    if isinstance(source, np.ndarray):
-        return "the given array"
-    name = getattr(source, "name", None)
-    return name if isinstance(name, str) and name else "the given recording"

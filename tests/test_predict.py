@@ -218,13 +218,11 @@ def test_another_rate_is_resampled(predictor, make_voice):
     assert float(predictor.predict(other_rate, 44100) @ predictor.predict(wide)) > 0.99
 
 
-def test_arguments_that_cannot_be_used_say_so(tiny_model_dir, tmp_path):
+def test_arguments_that_cannot_be_used_say_so(tiny_model_dir):
     with pytest.raises(ConfigError, match=r"threshold.*60"):
         MVectorPredictor(model_path=tiny_model_dir, threshold=60)
     with pytest.raises(ConfigError, match=r"threshold.*nan"):
         MVectorPredictor(model_path=tiny_model_dir, threshold=float("nan"))
-    with pytest.raises(MVectorError, match="audio_db_path"):
-        MVectorPredictor(model_path=tiny_model_dir, audio_db_path=tmp_path)
     with pytest.raises(ConfigError, match="batch_size"):
         MVectorPredictor(model_path=tiny_model_dir).predict_batch([], batch_size=0)
     with pytest.raises(ConfigError, match="device"):

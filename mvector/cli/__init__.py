@@ -12,6 +12,8 @@ COMMANDS = {
     "train": "train a model",
     "eval": "evaluate a model on trials",
     "contrast": "compare two recordings",
+    "recognition": "enroll people and recognise who speaks",
+    "serve": "answer over HTTP, with a web page",
     "calibrate": "choose a model's threshold on own recordings",
     "export": "write a model for other runtimes",
     "create_data": "make data lists from a corpus",

@@ -12,7 +12,10 @@ from mvector.cli import add_device_arguments, add_set_argument, translate
 
 if TYPE_CHECKING:
     from mvector.calibration import Recalibration, ThresholdRule
+    from mvector.data.trials import Trials
     from mvector.metrics.thresholds import RatesAtThreshold
+    from mvector.model_directory import ModelDirectory
+    from mvector.scoring import TrialScores
 
 # Rates that products ask for: the report says which of them these recordings cannot show.
 ASKED_FAR = 0.001
@@ -30,6 +33,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--data_root", default=None, help=translate("folder that relative paths in the list start from")
+    )
+    parser.add_argument(
+        "--score",
+        choices=("cosine", "as-norm"),
+        default="cosine",
+        help=translate("as-norm: the threshold by which enrolled people are recognised where the model has a cohort"),
     )
     rule = parser.add_mutually_exclusive_group()
     rule.add_argument(
@@ -62,15 +71,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mvector.evaluation import evaluate_trials
     from mvector.metrics import nontargets_needed
     from mvector.model_directory import METRICS, load_model, write_text
+    from mvector.recognition.scale import STORED, as_norm_settings
 
     rule = ThresholdRule(arguments.target_far, arguments.at_eer, arguments.p_target, arguments.c_miss, arguments.c_fa)
     trials = load_trials(None, arguments.list, None, arguments.data_root)
     model = load_model(arguments.model_path, choose_device(arguments.device, arguments.use_gpu), arguments.overrides)
-    development = model.metrics.get("development", {})
-    # From the training's own calibration, so that calibrating twice on the same recordings changes nothing.
-    previous = stored_calibration(development) or stored_calibration(model.metrics)
-    _, scored = evaluate_trials(model.embedder, model.config, trials, translate("embedding"))
-    found = recalibrate(scored, previous, rule, model.threshold)
+    if arguments.score == "as-norm":
+        found = recalibrate(_as_norm_scores(model, trials), None, rule, model.metrics.get(STORED, {}).get("threshold"))
+        stored = {STORED: _stored(found, rule, Path(arguments.list)) | as_norm_settings(model.path)}
+    else:
+        development = model.metrics.get("development", {})
+        # From the training's own calibration, so that calibrating twice on the same recordings changes nothing.
+        previous = stored_calibration(development) or stored_calibration(model.metrics)
+        _, scored = evaluate_trials(model.embedder, model.config, trials, translate("embedding"))
+        found = recalibrate(scored, previous, rule, model.threshold)
+        stored = _stored(found, rule, Path(arguments.list))
 
     _tell(found, rule)
     needed = nontargets_needed(ASKED_FAR)
@@ -87,9 +102,22 @@ def main(argv: Sequence[str] | None = None) -> None:
                 speakers=found.speakers_needed(ASKED_FAR),
             )
         )
-    metrics = model.metrics | _stored(found, rule, Path(arguments.list))
-    write_text(model.path / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    write_text(model.path / METRICS, json.dumps(model.metrics | stored, indent=2, ensure_ascii=False) + "\n")
     print(translate("stored in {path}").format(path=model.path / METRICS))
+
+
+def _as_norm_scores(model: "ModelDirectory", trials: "Trials") -> "TrialScores":
+    """The trials scored as :mod:`mvector.recognition` scores them, with the cohort of the model's training list."""
+    from mvector.embeddings import embed_utterances
+    from mvector.evaluation import require_usable, training_cohort
+    from mvector.fingerprint import model_fingerprint
+    from mvector.scoring.scorer import Scorer
+
+    fingerprint = model_fingerprint(model.path, model.config)
+    cohort = training_cohort(model.path, model.embedder, model.config, fingerprint)
+    embeddings = embed_utterances(model.embedder, model.config, trials.utterances, translate("embedding"), fingerprint)
+    require_usable(embeddings)
+    return Scorer("as-norm", cohort=cohort).score(embeddings.embeddings, trials)
 
 
 def _tell(found: "Recalibration", rule: "ThresholdRule") -> None:

@@ -40,7 +40,13 @@ SCRIPTS = {
     "augmentation file": "数据增强配置文件",
     "folder for models": "保存模型的文件夹",
     "folder for logs and curves": "保存日志和曲线图的文件夹",
-    "last_model folder to go on from": "从这个 last_model 文件夹继续训练",
+    "last_model folder to go on from, or auto: the newest checkpoint, a new run where there is none": (
+        "从这个 last_model 文件夹继续训练；auto：从最新的检查点继续，没有就重新开始"
+    ),
+    "The run in {folder} is complete: nothing is left to train.": "{folder} 中的训练已经完成，没有剩下要训练的内容。",
+    "write N augmented examples as wav files into the log folder, to listen to": (
+        "把 N 个增强后的训练样本写成 wav 文件放进日志文件夹，供试听"
+    ),
     "model directory to start from": "以这个模型目录的权重为起点（微调）",
     "evaluate while training": "训练过程中是否评估",
     "Training stopped; everything is saved in {folder}.": "训练已停止，全部状态保存在 {folder}。",
@@ -239,6 +245,55 @@ SCRIPTS = {
     "{hours:.2f} hours of sound in {seconds:.1f} s, {speed:.0f} times real time": (
         "{hours:.2f} 小时的声音用时 {seconds:.1f} 秒，为实时速度的 {speed:.0f} 倍"
     ),
+    # make_shards
+    "Pack the recordings of a data list into tar files (shards); run again, it goes on.": (
+        "把数据列表里的录音打包成 tar 文件（分片）；中断后再次运行会接着做。"
+    ),
+    "data list, or shards to be packed anew": "数据列表，或要重新打包的分片",
+    "folder for the shards": "保存分片的文件夹",
+    "folder that relative paths in it start from": "列表中相对路径的起始文件夹",
+    "utterances in a shard (default: 1000)": "每个分片的语音条数（默认：1000）",
+    "size of a shard, instead of a number of utterances": "每个分片的大小（MB），代替语音条数",
+    "another order of the utterances (default: 0)": "随机种子，换一种语音顺序（默认：0）",
+    "convert everything to 16 kHz mono (default: files as they are)": (
+        "全部转换为 16 kHz 单声道（默认：文件保持原样）"
+    ),
+    "shards written at the same time (default: one per core)": "同时写入的分片数（默认：每个核一个）",
+    "{utterances:,} utterances of {speakers:,} speakers, {hours:.2f} hours, in {shards:,} shards": (
+        "{speakers:,} 个说话人的 {utterances:,} 条语音，共 {hours:.2f} 小时，打包成 {shards:,} 个分片"
+    ),
+    "left out: {count:,} recordings that cannot be used, see {report}": (
+        "已排除 {count:,} 段不能使用的录音，详见 {report}"
+    ),
+    # extract_features
+    "Compute the features of a training list ahead; run again, it goes on.": (
+        "预先计算训练列表的特征；中断后再次运行会接着做。"
+    ),
+    "the configuration that will be trained": "训练时要用的配置文件",
+    "data list or shards (default: its train_list)": "数据列表或分片（默认：配置里的 train_list）",
+    "folder for the features": "保存特征的文件夹",
+    "type of the numbers (default: float16, half the space)": "数值类型（默认：float16，占一半空间）",
+    "{rows:,} recordings, {frames:,} frames in {folder} ({failed:,} without features)": (
+        "{folder} 里有 {rows:,} 段录音的 {frames:,} 帧特征（其中 {failed:,} 段没有特征）"
+    ),
+    "the first without features: {reason}": "第一段没有特征的录音：{reason}",
+    # profile_training
+    "Say whether loading, features or the network limits a training, and what to change.": (
+        "判断训练速度受限于数据读取、特征计算还是网络，并给出改进办法。"
+    ),
+    "batches that each part is timed on (default: 10)": "每个部分计时所用的批次数（默认：10）",
+    "loading, features included": "数据读取（含特征）",
+    "loading": "数据读取",
+    "network": "网络",
+    "network, features included": "网络（含特征）",
+    "features on one core": "单核计算特征",
+    "features": "特征",
+    "all together": "合在一起",
+    "{name}: {rate:.0f} utterances/s, {milliseconds:.0f} ms for a batch": (
+        "{name}：每秒 {rate:.0f} 条语音，每批 {milliseconds:.0f} 毫秒"
+    ),
+    "the device waited for data {stall:.0%} of the time": "设备有 {stall:.0%} 的时间在等数据",
+    "To make it quicker:": "可以这样加速：",
     # create_data
     """\
 Makes the lists that training and evaluation read: train_list.txt, dev_list.txt, test_list.txt (path<TAB>speaker) and
@@ -313,6 +368,93 @@ Trials from any data list:
         "错误指标的名称，例如 eer min_dcf_0.01 min_dcf_0.05 frr_at_far_0.001 min_cllr"
     ),
     "comparison written to {path}": "比较结果保存在 {path}",
+    # moving enrolled people to another model
+    "Move the enrolled people to another model: embed their recordings anew. Cut off and run again, it goes on.": (
+        "把已注册的人转到另一个模型：重新提取其录音的声纹向量。中断后再次运行会接着做。"
+    ),
+    "the new model: its directory, or an .onnx file": "新模型：模型目录或 .onnx 文件",
+    "folder of the enrolled people, or a postgresql:// address": "声纹库文件夹，或 postgresql:// 地址",
+    "delete enrolled recordings that were not kept or that the new model cannot embed": (
+        "删除没有保留录音、或新模型无法提取声纹向量的注册语音"
+    ),
+    "re-embedding": "重新提取声纹向量",
+    "{people:,} people with {utterances:,} recordings now belong to the model {path}": (
+        "{people:,} 人的 {utterances:,} 条注册语音现在属于模型 {path}"
+    ),
+    "{dropped:,} enrolled recordings were deleted": "已删除 {dropped:,} 条注册语音",
+    # serve
+    "answer over HTTP, with a web page": "通过 HTTP 提供服务，并带网页",
+    "Enroll, verify and identify people over HTTP.": "通过 HTTP 注册、验证和识别说话人。",
+    "where enrolled voices are: a folder, or postgresql://…": "已注册声音的位置：文件夹，或 postgresql://…",
+    "score above which it counts as the same person (default: the model's)": "高于此分数视为同一人（默认用模型自带的）",
+    "keep the recordings of enrolled people": "保存已注册的人的录音",
+    "address to listen on (default 127.0.0.1: this computer only)": "监听的地址（默认 127.0.0.1：只限本机）",
+    "port to listen on (default 8000)": "监听的端口（默认 8000）",
+    "processes that answer (default 1)": "提供服务的进程数（默认 1）",
+    "file of API keys; more may be in the environment's MVECTOR_API_KEYS": (
+        "API 密钥文件；环境变量 MVECTOR_API_KEYS 里可以有更多"
+    ),
+    "make an API key, print it, put its hash into --keys, and end": (
+        "生成一个 API 密钥并显示，把它的哈希写入 --keys，然后结束"
+    ),
+    "what the new key may do, of {scopes} (default all)": "新密钥的权限，可选 {scopes}（默认 all）",
+    "requests a minute for each key (default 120; 0: any number)": "每个密钥每分钟的请求数（默认 120；0 为不限）",
+    "longest recording in seconds (default 60)": "录音的最大长度，单位秒（默认 60）",
+    "largest request in MiB (default 16)": "请求的最大大小，单位 MiB（默认 16）",
+    "seconds for a request (default 30)": "每个请求的时限，单位秒（默认 30）",
+    "page of another address that may call the service, as https://example.org; may be repeated": (
+        "允许调用本服务的其他网站，例如 https://example.org；可以多次使用"
+    ),
+    "certificate chain in PEM, for HTTPS": "PEM 格式的证书链，用于 HTTPS",
+    "private key of the certificate in PEM": "PEM 格式的证书私钥",
+    "dotted path of a function (waveform, sample_rate_hz) that scores or refuses recordings": (
+        "为录音打分或拒绝录音的函数 (waveform, sample_rate_hz) 的点分路径"
+    ),
+    "page and API: {address}": "网页和 API：{address}",
+    "There are no API keys: only this computer is answered. --new_key NAME makes one.": (
+        "没有 API 密钥：只回应本机。用 --new_key 名称 可以生成一个。"
+    ),
+    "The key, which is shown only now: {key}": "密钥（只在此时显示一次）：{key}",
+    "Its line for a keys file or MVECTOR_API_KEYS: {line}": "写入密钥文件或 MVECTOR_API_KEYS 的一行：{line}",
+    "Its hash is in {path}; a running service reads it when it is started again.": (
+        "它的哈希已写入 {path}；正在运行的服务要重新启动后才会读取。"
+    ),
+    # recognition
+    "enroll people and recognise who speaks": "注册声纹，识别说话人",
+    "Enroll people and recognise who speaks. Without one of the first options: by microphone, with a menu.": (
+        "注册声纹，识别说话人。不给出最前面几个选项时：使用麦克风和菜单。"
+    ),
+    "enroll recordings of a person": "用录音文件注册一个人",
+    "say who speaks in recordings": "识别录音文件里是谁在说话",
+    "show who is enrolled": "列出已注册的人",
+    "delete a person and everything kept of them": "删除一个人及其全部数据",
+    "show the microphones": "列出麦克风",
+    "where enrolled voices are kept": "声纹库的位置",
+    "how long to record (default: 3 seconds)": "录音时长（默认 3 秒）",
+    "microphone: its number or a part of its name (--list_devices)": "麦克风：编号或名称的一部分（见 --list_devices）",
+    "microphone: {name}, {rate} Hz": "麦克风：{name}，{rate} Hz",
+    "0 enroll, 1 recognise, 2 delete, q quit: ": "请选择：0 注册，1 识别，2 删除，q 退出：",
+    "name of the person: ": "请输入姓名：",
+    "name of the person to delete: ": "请输入要删除的姓名：",
+    "Type 0, 1, 2 or q.": "请输入 0、1、2 或 q。",
+    "Press Enter to record {seconds:g} seconds: ": "按回车键开始录音（{seconds:g} 秒）：",
+    "speak now": "请说话……",
+    "recorded": "录音结束",
+    "{name} is enrolled (recordings: {count})": "{name} 已注册（录音数：{count}）",
+    "nobody was recognised": "没有识别出任何人",
+    "score {score:.4f} ({scoring})": "分数 {score:.4f}（{scoring}）",
+    ", threshold {threshold:.4f}": "，阈值 {threshold:.4f}",
+    ", {margin:.4f} more than the next person": "，比第二名高 {margin:.4f}",
+    "probability {probability:.2f} % (if somebody enrolled speaks every second time)": (
+        "概率 {probability:.2f} %（假设有一半的时候是已注册的人在说话）"
+    ),
+    "{name} (recordings: {count})": "{name}（录音数：{count}）",
+    "people enrolled: {count}": "已注册人数：{count}",
+    "{name} is deleted": "{name} 已删除",
+    ", the default": "，默认设备",
+    "as-norm: the threshold by which enrolled people are recognised where the model has a cohort": (
+        "as-norm：模型带有参照集时，识别已注册的人所用的阈值"
+    ),
 }
 
 SENTENCES = {
@@ -365,7 +507,9 @@ SENTENCES = {
     "a section with the keys {keys}": "含有 {keys} 的小节",
     "a section with keys of {keys}": "由 {keys} 组成的小节",
     "a section of keys and values": "由键和值组成的小节",
+    "a list of sections with keys of {keys}": "由若干小节组成的列表，每节由 {keys} 组成",
     "true or false": "true 或 false",
+    "true or false or auto": "true、false 或 auto",
     "one of {names}": "{names} 之一",
     "{wanted} or null": "{wanted}或 null",
     "a whole number from {low} to {high}": "{low} 到 {high} 的整数",
@@ -375,6 +519,8 @@ SENTENCES = {
     "a whole number": "整数",
     "a number from {low} to {high}": "{low} 到 {high} 的数",
     "a number of at least {low}": "不小于 {low} 的数",
+    "a number above {low} below {high}": "大于 {low} 且小于 {high} 的数",
+    "a number above {low} of at most {high}": "大于 {low} 且不大于 {high} 的数",
     "a number of at most {high}": "不大于 {high} 的数",
     "a number above {low}": "大于 {low} 的数",
     "a number": "数",
@@ -487,6 +633,21 @@ SENTENCES = {
     "augmentation: no sound files in the folder {folder}. Correct the folder in the augmentation file, or set that "
     "section's prob to 0.": (
         "数据增强：文件夹 {folder} 里没有声音文件。请改正数据增强配置里的文件夹，或把那一节的 prob 设为 0。"
+    ),
+    "{list}: the list of recordings is empty; expected one path per line.": (
+        "{list}：录音列表是空的；每行应为一个路径。"
+    ),
+    "{given} of noise_dir, noise_list and `source: training` are given for {name}; exactly one is needed": (
+        "{name} 的 noise_dir、noise_list 和 `source: training` 给出了 {given} 个；应当恰好给出一个"
+    ),
+    "the prob of all categories and of noise add up to {total}, but an utterance gets one at most: "
+    "they may add up to 1": (
+        "所有类别与 noise 的 prob 之和为 {total}，但一句话最多加一种噪声：总和不能超过 1"
+    ),
+    "simulated rooms need the package pyroomacoustics (`pip install pyroomacoustics`), which cannot be imported: "
+    "{reason}. Or give recorded impulse responses in reverb_dir.": (
+        "模拟房间需要 pyroomacoustics（`pip install pyroomacoustics`），但无法导入：{reason}。"
+        "也可以在 reverb_dir 里放实测的冲激响应。"
     ),
     # scores
     "there is no way {name} to enroll several utterances; choose one of {names}.{hint}": (
@@ -607,6 +768,65 @@ SENTENCES = {
     "--int8 is for ONNX files: leave it out, or export with --to onnx.": (
         "--int8 只用于 ONNX 文件：请去掉它，或用 --to onnx 导出。"
     ),
+    # recognition
+    "enrolling and recognising people needs a place for their voices: give MVectorPredictor an audio_db_path, such as "
+    "'audio_db'.": ("注册和识别需要一个存放声纹的位置：请给 MVectorPredictor 指定 audio_db_path，例如 'audio_db'。"),
+    "{name}: only {seconds} s of speech was found in it; speak for two seconds or more": (
+        "{name}：里面只有 {seconds} 秒说话声；请说两秒以上"
+    ),
+    "{name}: only {seconds} s of speech was found in it; enrolling needs at least {least} s, better several seconds": (
+        "{name}：里面只有 {seconds} 秒说话声；注册至少需要 {least} 秒，最好有几秒钟"
+    ),
+    "{name}: the voice is only about {ratio} dB above the noise; below {least} dB people are often not recognised": (
+        "{name}：说话声只比噪声高约 {ratio} dB；低于 {least} dB 时常常识别不出来"
+    ),
+    "{name}: the noise is louder than the voice (about {ratio} dB); enroll from a quieter place": (
+        "{name}：噪声比说话声还大（约 {ratio} dB）；请换一个安静的地方注册"
+    ),
+    "{name}: {share} % of its samples are clipped; lower the level of the microphone": (
+        "{name}：{share} % 的采样值过载削波；请调低麦克风音量"
+    ),
+    "{name}: {share} % of its samples are clipped; lower the level of the microphone and enroll again": (
+        "{name}：{share} % 的采样值过载削波；请调低麦克风音量后重新注册"
+    ),
+    "{name}: only its first {seconds} s are enrolled": "{name}：只用前 {seconds} 秒注册",
+    "{name}: not similar enough to {person}, perhaps because of the noise; find a quieter place": (
+        "{name}：与{person}不够相似，可能是噪声的缘故；请换一个安静的地方"
+    ),
+    "{name}: not similar enough to {person}, perhaps because it is clipped; lower the level of the microphone": (
+        "{name}：与{person}不够相似，可能是过载削波的缘故；请调低麦克风音量"
+    ),
+    "{name}: not similar enough to {person}": "{name}：与{person}不够相似",
+    "anybody enrolled": "任何已注册的人",
+    "nobody is enrolled yet": "还没有人注册",
+    "this model has no threshold: give one, or choose one with mvector calibrate": (
+        "这个模型没有阈值：请指定一个，或用 mvector calibrate 选出一个"
+    ),
+    "nobody is enrolled as {name}; --list shows who is.": "没有以 {name} 注册的人；用 --list 查看已注册的人。",
+    "nobody is enrolled as {name}.": "没有以 {name} 注册的人。",
+    "--enroll needs a name and at least one sound file: --enroll NAME FILE.": (
+        "--enroll 需要姓名和至少一个声音文件：--enroll 姓名 文件。"
+    ),
+    "--record_seconds must be above 0 and at most {most}, found {found}.": (
+        "--record_seconds 应大于 0 且不超过 {most}，现在是 {found}。"
+    ),
+    "the microphone {name} cannot be opened ({reason}). Does another program use it? --list_devices shows the "
+    "others.": ("麦克风 {name} 打不开（{reason}）。是不是正被别的程序使用？用 --list_devices 查看其他麦克风。"),
+    "the microphone {name} gives no sound. Is it plugged in and switched on? --list_devices shows the others.": (
+        "麦克风 {name} 没有声音。插好、打开了吗？用 --list_devices 查看其他麦克风。"
+    ),
+    "no microphone was found. Plug one in, or give sound files: --enroll NAME FILE, --recognise FILE.": (
+        "没有找到麦克风。请接上一个，或者使用声音文件：--enroll 姓名 文件，--recognise 文件。"
+    ),
+    "{count} called {name}; choose one of: {names}.": "{count}叫 {name}；请从中选一个：{names}。",
+    "several microphones are": "有好几个麦克风",
+    "no microphone is": "没有麦克风",
+    "recording needs the package PyAudio, which cannot be imported ({reason}): pip install pyaudio. On Linux it is "
+    "compiled and needs PortAudio first: sudo apt install portaudio19-dev. Without it, give sound files: --enroll NAME "
+    "FILE, --recognise FILE.": (
+        "录音需要 PyAudio，但无法导入（{reason}）：pip install pyaudio。在 Linux 上它需要编译，请先安装 PortAudio："
+        "sudo apt install portaudio19-dev。没有它也可以使用声音文件：--enroll 姓名 文件，--recognise 文件。"
+    ),
     # thresholds and evaluation
     "This list chose the model's epoch and threshold: these figures are not a test result.": (
         "模型的轮次和阈值就是用这个列表选出来的，所以这些数字不能当作测试结果。"
@@ -671,10 +891,55 @@ SENTENCES = {
         "请在 dataset_conf.dev_trials_list 中给出由其他说话人组成的列表（create_data.py 可以生成），"
         "或不做评估地训练（--do_eval False），或用 --set train_conf.choose_on_test_list=True 允许这样做。"
     ),
-    "the loss is {loss} at step {step} (epoch {epoch}). Lower the learning rate, set train_conf.clip_grad_norm, or set "
-    "train_conf.enable_amp to False.{saved}": (
-        "第 {step} 步（第 {epoch} 轮）损失变成了 {loss}。请降低学习率、设置 train_conf.clip_grad_norm，"
-        "或把 train_conf.enable_amp 设为 False。{saved}"
+    "the loss is {loss} and the gradient {gradient} at step {step} (epoch {epoch}), in {precision}. Lower the learning "
+    "rate, set train_conf.clip_grad_norm, or set train_conf.enable_amp to False.{saved}": (
+        "第 {step} 步（第 {epoch} 轮，{precision}）损失为 {loss}，梯度为 {gradient}。请降低学习率、"
+        "设置 train_conf.clip_grad_norm，或把 train_conf.enable_amp 设为 False。{saved}"
+    ),
+    "{folder} cannot be written at epoch {epoch}, batch {batch} ({error}); {safe}. Make room there, and go on with "
+    "--resume_model auto.": (
+        "第 {epoch} 轮第 {batch} 批时无法写入 {folder}（{error}）；{safe}。"
+        "请腾出空间，然后用 --resume_model auto 继续。"
+    ),
+    "the last complete checkpoint is {folder}": "最后一个完整的检查点是 {folder}",
+    "nothing was saved before": "此前没有保存过任何内容",
+    "torch.compile cannot compile this network here ({error}). It needs a C++ compiler, and Triton on a GPU; set "
+    "train_conf.use_compile to False to train without.": (
+        "torch.compile 在这里无法编译这个网络（{error}）。它需要 C++ 编译器，在 GPU 上还需要 Triton；"
+        "把 train_conf.use_compile 设为 False 就可以不编译地训练。"
+    ),
+    "{device} is out of memory. Lower dataset_conf.sampler.batch_size (and raise train_conf.accumulate_grad_batches as "
+    "much) or dataset_conf.dataset.max_duration, or set train_conf.enable_amp to True.": (
+        "{device} 的内存（显存）不够。请减小 dataset_conf.sampler.batch_size（并相应增大 "
+        "train_conf.accumulate_grad_batches）或 dataset_conf.dataset.max_duration，"
+        "或把 train_conf.enable_amp 设为 True。"
+    ),
+    "{folder} is missing, which large-margin fine-tuning starts from. Train the first stage again, or leave out "
+    "large_margin_conf.": ("缺少 {folder}，大间隔微调要从它开始。请重新训练第一阶段，或去掉 large_margin_conf。"),
+    "pretrained_model: {folder} was trained with {key}={theirs}, the configuration has {ours}. Weights fit only their "
+    "own features: set {key_again} to {wanted}.": (
+        "pretrained_model：{folder} 训练时 {key}={theirs}，现在的配置是 {ours}。权重只适用于它自己的特征："
+        "请把 {key_again} 设为 {wanted}。"
+    ),
+    "train_conf.freeze_backbone_epochs: a backbone with random weights would be frozen. Name the model to start from "
+    "with --pretrained_model, or set it to 0.": (
+        "train_conf.freeze_backbone_epochs：这样会冻结权重随机的主干网络。请用 --pretrained_model 指定起点模型，"
+        "或把它设为 0。"
+    ),
+    "optimizer_conf.backbone_lr_factor does not go with {scheduler}, which sets one rate for everything: take another "
+    "scheduler, or leave backbone_lr_factor at 1": (
+        "optimizer_conf.backbone_lr_factor 不能与 {scheduler} 一起用，后者为所有参数设同一个学习率："
+        "请换一种学习率策略，或让 backbone_lr_factor 保持 1"
+    ),
+    "optimizer_conf.scheduler_args.min_lr: an exponential schedule never reaches 0; set it above 0": (
+        "optimizer_conf.scheduler_args.min_lr：指数下降永远到不了 0，请设为大于 0 的数"
+    ),
+    "--save_samples: the features were computed ahead (dataset_conf.train_features), so there is no sound to save. "
+    "Leave it out.": (
+        "--save_samples：特征是预先算好的（dataset_conf.train_features），没有声音可以保存。请去掉这个选项。"
+    ),
+    "{path} has format {found}; this version reads format {wanted}": (
+        "{path} 的格式是 {found}；这个版本读取格式 {wanted}"
     ),
     " The last good state is in {folder}.": "最后一次正常的状态在 {folder}。",
     "threshold must be a cosine similarity from -1 to 1, found {found}": (
@@ -742,6 +1007,18 @@ SENTENCES = {
     "accuracy {rate} %{interval} at threshold {threshold}": "准确率 {rate} %{interval}，阈值 {threshold}",
     "{targets} target and {non_targets} non-target trials by {speakers} speakers": (
         "同人比对 {targets} 个，异人比对 {non_targets} 个，来自 {speakers} 个说话人"
+    ),
+    "identification of {probes} recordings among {people} people": "在 {people} 人中辨认 {probes} 条录音",
+    "top-{count} {rate} %{interval}": "前 {count} 名命中率 {rate} %{interval}",
+    "DIR at FAR {far} % not measurable: needs {count} recordings of others": (
+        "误受率 FAR {far} % 时的开集辨认率 DIR 无法测量：需要 {count} 条未注册者的录音"
+    ),
+    "DIR {rate} %{interval} at FAR {far} %, threshold {threshold}": (
+        "误受率 FAR {far} % 时的开集辨认率 DIR {rate} %{interval}，阈值 {threshold}"
+    ),
+    "others: {count} recordings of people who are not enrolled": "其中未注册者的录音 {count} 条",
+    "identification needs recordings of enrolled people; none of the recordings is of one.": (
+        "说话人辨认需要已注册者的录音，但这些录音中一条也没有。"
     ),
     "in brackets: 95 % confidence intervals from resampling the speakers": (
         "方括号内：对说话人重采样得到的 95 % 置信区间"
@@ -941,6 +1218,351 @@ SENTENCES = {
     "{path}: so many trials were counted in bins of scores, not kept one by one; a score file needs a trial list or "
     "fewer recordings.": "{path}：试验太多，分数只按区间计数，没有逐个保存；要写分数文件，请用试验列表或较少的录音。",
     "{path}: the score file cannot be written ({reason}).": "{path}：分数文件无法写入（{reason}）。",
+    # recordings in tar files and behind a URL
+    "{member}: there is no {name} in this tar file": "{member}：这个 tar 文件里没有 {name}",
+    "{member}: there is no file {file}": "{member}：没有文件 {file}",
+    "{member}: the tar file cannot be read ({reason})": "{member}：tar 文件无法读取（{reason}）",
+    "{member}: the tar file ends before this recording does; copy or make it again": (
+        "{member}：tar 文件在这段录音结束之前就断了；请重新复制或重新打包"
+    ),
+    "{url}: files behind a URL are read through fsspec, which cannot be imported ({reason}): pip install fsspec": (
+        "{url}：读取网址上的文件需要 fsspec，但它无法导入（{reason}）：pip install fsspec"
+    ),
+    "{url}: fsspec cannot read this kind of URL ({reason}).": "{url}：fsspec 不能读取这种网址（{reason}）。",
+    "{url}: there is no such file.": "{url}：没有这个文件。",
+    "{url} cannot be fetched ({kind}: {reason}).": "{url} 无法下载（{kind}: {reason}）。",
+    # shards
+    "{index}: {shard} should hold {expected} utterances and holds {found}: make the shards again.": (
+        "{index}：{shard} 应有 {expected} 条语音，实际有 {found} 条：请重新打包。"
+    ),
+    "{pattern}: no file fits this pattern.": "{pattern}：没有符合这个模式的文件。",
+    "{index}: {missing} of {count} shards are missing; the first: {shard}.": (
+        "{index}：{count} 个分片中缺少 {missing} 个；第一个是 {shard}。"
+    ),
+    "{shard} has {found} bytes, but {index} speaks of {expected}: copy or make it again.": (
+        "{shard} 有 {found} 字节，但 {index} 写的是 {expected}：请重新复制或重新打包。"
+    ),
+    "{path}: the index of shards cannot be read ({reason}).": "{path}：分片索引无法读取（{reason}）。",
+    "{path} is no index of shards of this version ('format': '{format}').": (
+        "{path} 不是这个版本的分片索引（'format': '{format}'）。"
+    ),
+    "{shard}: it cannot be read as an uncompressed tar file ({reason}).": (
+        "{shard}：不是能读取的未压缩 tar 文件（{reason}）。"
+    ),
+    "{shard}: there is no recording in this tar file.": "{shard}：这个 tar 文件里没有录音。",
+    "{shard}: {name} has no speaker; expected {json}.json with one of {keys}, or {cls}.cls, {spk}.spk or "
+    "{speaker}.speaker, in the same tar file.": (
+        "{shard}：{name} 没有说话人；同一个 tar 文件里应有含 {keys} 之一的 {json}.json，或 {cls}.cls、{spk}.spk、"
+        "{speaker}.speaker。"
+    ),
+    "--utterances must be at least 1, found {found}.": "--utterances 至少为 1，实际为 {found}。",
+    "--megabytes must be above 0, found {found}.": "--megabytes 应大于 0，实际为 {found}。",
+    "{folder} exists and is no folder of shards: give another --output.": (
+        "{folder} 已经存在，但不是分片文件夹：请换一个 --output。"
+    ),
+    "{folder} holds shards of another list, or made with other options: give another --output, or delete that "
+    "folder.": "{folder} 里的分片来自别的列表或别的选项：请换一个 --output，或删除这个文件夹。",
+    "{folder}: the shards cannot be written ({reason}).": "{folder}：分片无法写入（{reason}）。",
+    "{name}: it cannot be read ({reason})": "{name}：无法读取（{reason}）",
+    "not one of {count} recordings can be used; the last: {reason}": (
+        "{count} 段录音没有一段可以使用；最后一段：{reason}"
+    ),
+    # features computed ahead
+    "there is no list: set dataset_conf.train_list, or give --list.": (
+        "没有列表：请设置 dataset_conf.train_list，或给出 --list。"
+    ),
+    "dataset_conf.train_features holds features of the recordings as they are, but the augmentation asks for "
+    "{names}: set its prob to 0 (spec_aug may stay), or train from dataset_conf.train_list.": (
+        "dataset_conf.train_features 里是录音本来的特征，但数据增强配置了 {names}：请把它的 prob 设为 0（spec_aug "
+        "可以保留），或改用 dataset_conf.train_list 训练。"
+    ),
+    "preprocess_conf.feature_method {method} cannot be computed ahead: it is trained with the network, or does not "
+    "say how many frames a recording has. Train without dataset_conf.train_features.": (
+        "特征 preprocess_conf.feature_method {method} 不能预先计算：它和网络一起训练，或没有说明一段录音有多少帧。"
+        "请不用 dataset_conf.train_features 来训练。"
+    ),
+    "{folder} has features of another recipe: {key} was {found}, and the configuration says {wanted}. Extract them "
+    "again (tools/extract_features.py) or change that.": (
+        "{folder} 里的特征来自别的特征设置：{key} 当时是 {found}，配置文件写的是 {wanted}。"
+        "请重新提取（tools/extract_features.py），或修改配置。"
+    ),
+    "{folder} holds no finished packed features (no {meta}). Make them, or go on making them: python "
+    "tools/extract_features.py --configs CONFIG --output {output}": (
+        "{folder} 里没有提取完的特征（没有 {meta}）。请提取，或接着提取：python tools/extract_features.py "
+        "--configs 配置文件 --output {output}"
+    ),
+    "{file} does not describe packed features of this version ('format': '{format}').": (
+        "{file} 描述的不是这个版本的特征文件夹（'format': '{format}'）。"
+    ),
+    "{folder}: the packed features are damaged ({reason}): delete the folder and extract them again.": (
+        "{folder}：特征已损坏（{reason}）：请删除这个文件夹并重新提取。"
+    ),
+    "{count} utterances drawn one after another have no features; the last: {reason}": (
+        "连续抽到的 {count} 条语音都没有特征；最后一条：{reason}"
+    ),
+    "{folder}: the features cannot be written ({reason}).": "{folder}：特征无法写入（{reason}）。",
+    "{folder} holds features of another {what}: give another --output, or delete that folder.": (
+        "{folder} 里是别的特征（{what} 不同）：请换一个 --output，或删除这个文件夹。"
+    ),
+    "{folder} exists and holds no features: give another --output.": (
+        "{folder} 已经存在，但里面没有特征：请换一个 --output。"
+    ),
+    "{folder}: {frames} frames of {size} numbers need {needed} GB, and {free} GB are free there: give another "
+    "--output, or --dtype float16.": (
+        "{folder}：{frames} 帧、每帧 {size} 个数需要 {needed} GB，但那里只剩 {free} GB：请换一个 --output，"
+        "或用 --dtype float16。"
+    ),
+    "computing features: a worker process was killed, perhaps for want of memory; run the same command again with "
+    "fewer --num_workers, it goes on.": (
+        "计算特征时有一个进程被终止，可能是内存不足；请减少 --num_workers 后再次运行同样的命令，会接着做。"
+    ),
+    "{path}: its features reach {value}, which {dtype} does not hold: give --dtype float32 and another --output.": (
+        "{path}：它的特征达到 {value}，{dtype} 存不下：请用 --dtype float32 和另一个 --output。"
+    ),
+    "not one of {count} recordings gives features; the last: {reason}": (
+        "{count} 段录音没有一段能得到特征；最后一段：{reason}"
+    ),
+    "{path}: its length is unknown": "{path}：长度未知",
+    "{path} has {frames} frames, fewer than min_duration {seconds} s.": (
+        "{path} 有 {frames} 帧，短于 min_duration {seconds} 秒。"
+    ),
+    # the store of enrolled voices
+    "{location}: the store cannot be used ({reason}). Is the server there, does it have pgvector, and may this user "
+    "create tables?": "{location}：声纹库无法使用（{reason}）。服务器是否在运行、是否装有 pgvector、该用户能否建表？",
+    "{file}: the store cannot be used ({reason}). {advice}": "{file}：声纹库无法使用（{reason}）。{advice}",
+    "Another program has been writing to it for {seconds} s; try again.": "另一个程序已连续写入 {seconds} 秒；请重试。",
+    "The file is damaged, or is no store; restore it from a backup.": "文件已损坏或不是声纹库；请从备份恢复。",
+    "Make room on the disk.": "请腾出磁盘空间。",
+    "Is the folder there, on a local disk, and may this user write to it?": (
+        "文件夹是否存在、是否在本地磁盘上、该用户能否写入？"
+    ),
+    "{folder}: the folder cannot be made ({reason}).": "{folder}：无法创建文件夹（{reason}）。",
+    "{location}: the store is closed.": "{location}：声纹库已关闭。",
+    "{location}: the store was moved to another model while it was open; open it again with that one.": (
+        "{location}：声纹库在打开期间被转到了另一个模型；请用那个模型重新打开。"
+    ),
+    "{location}: the {count} recordings in it were embedded by another model ({fingerprint}); embeddings of two models "
+    "cannot be compared. Use that model, or move the store to this one: python tools/reembed.py --model_path MODEL "
+    "--audio_db_path {path}": (
+        "{location}：其中 {count} 条录音的声纹向量由另一个模型（{fingerprint}）提取；两个模型的向量不能比较。"
+        "请用那个模型，或把声纹库转到当前模型：python tools/reembed.py --model_path 模型 --audio_db_path {path}"
+    ),
+    "{location}: the embeddings in it have {size} numbers, and those of the model {fingerprint} are said to have "
+    "{other}.": "{location}：其中的声纹向量是 {size} 维，而模型 {fingerprint} 的向量据称是 {other} 维。",
+    "{location}: a store of format {found}; this version of mvector reads format {expected}. Use the version that "
+    "wrote it.": "{location}：声纹库格式为 {found}；这个版本的 mvector 读取格式 {expected}。请用写出它的版本。",
+    "embedding_size must be at least 1, found {size}.": "embedding_size 至少为 1，现在是 {size}。",
+    "top_k must be at least 1, found {count}.": "top_k 至少为 1，现在是 {count}。",
+    "there is no index named {name}; there are: {names}.": "没有名为 {name} 的索引；可选：{names}。",
+    "an hnsw index takes embeddings of at most {size} numbers; use exact.": (
+        "hnsw 索引最多支持 {size} 维的声纹向量；请用 exact。"
+    ),
+    "an embedding of this store has shape [{size}], found {shape}; embeddings of another model cannot be used with "
+    "it.": ("这个声纹库的向量形状为 [{size}]，现在是 {shape}；其他模型的声纹向量不能用于它。"),
+    "the embedding is zero, or has NaN or infinite numbers; is the recording broken?": (
+        "声纹向量为零，或含 NaN 或无穷大；录音是否损坏？"
+    ),
+    "quality must be a mapping or a dataclass of numbers, found {type}.": (
+        "quality 应为数值的映射或 dataclass，现在是 {type}。"
+    ),
+    "the recording to keep has no bytes in it.": "要保留的录音没有内容。",
+    "the recording to keep is empty, or has NaN or infinite samples.": "要保留的录音为空，或含 NaN 或无穷大。",
+    "this recording does not sound like the others of {name}: similarity {score}, expected at least {least}. Is it the "
+    "same person, speaking alone? It is enrolled all the same.": (
+        "这段录音与 {name} 的其他录音不像：相似度 {score}，应不低于 {least}。是同一个人独自在说话吗？仍已注册。"
+    ),
+    "a name must be text, found {type}.": "名字应为文本，现在是 {type}。",
+    "the name {name} has {kind} (U+{code}) in it; leave it out.": "名字 {name} 中有{kind}（U+{code}）；请去掉。",
+    "a control character": "控制字符",
+    "a line separator": "行分隔符",
+    "a paragraph separator": "段落分隔符",
+    "half of a surrogate pair": "不成对的代理字符",
+    "a name must have at least one character that can be seen.": "名字至少要有一个可见字符。",
+    "the name {name} has {count} characters; at most {most} are allowed.": (
+        "名字 {name} 有 {count} 个字符；最多允许 {most} 个。"
+    ),
+    "{location}: nobody named {name} is enrolled.": "{location}：没有注册过名为 {name} 的人。",
+    "{location} is encrypted; set its key in the environment variable {variable}.": (
+        "{location} 已加密；请在环境变量 {variable} 中给出密钥。"
+    ),
+    "{location} is encrypted with another key than the one given ({variable}).": (
+        "{location} 的加密密钥与给出的（{variable}）不同。"
+    ),
+    "{location} is not encrypted, but a key is given ({variable}). Leave the key out; or export the people, and import "
+    "them into a new store that is opened with the key.": (
+        "{location} 没有加密，却给出了密钥（{variable}）。请不要给密钥；或导出所有人，再导入用该密钥打开的新声纹库。"
+    ),
+    "{location}: a part of it does not open with this key: it was damaged or changed from outside. Restore the file "
+    "from a backup.": "{location}：其中一部分无法用此密钥打开：已损坏或被外部改动。请从备份恢复文件。",
+    "{location}: encryption needs the package cryptography, which cannot be imported ({reason}). Install it with: pip "
+    "install cryptography": (
+        "{location}：加密需要 cryptography 包，但无法导入（{reason}）。安装：pip install cryptography"
+    ),
+    '{variable}: the key has {count} characters; it needs at least {least}, best made by: python -c "import secrets; '
+    'print(secrets.token_urlsafe(32))"': (
+        '{variable}：密钥有 {count} 个字符；至少需要 {least} 个，最好这样生成：python -c "import secrets; '
+        'print(secrets.token_urlsafe(32))"'
+    ),
+    "{location}: a store in PostgreSQL is not encrypted by mvector, because the database compares the embeddings; "
+    "encrypt the server's disk and leave MVECTOR_STORE_KEY out.": (
+        "{location}：PostgreSQL 中的声纹库不由 mvector 加密，因为由数据库比较声纹向量；请加密服务器的磁盘，"
+        "并且不要设置 MVECTOR_STORE_KEY。"
+    ),
+    "a store in PostgreSQL needs the package psycopg, which cannot be imported ({reason}). Install it with: pip "
+    'install "psycopg[binary]"': (
+        'PostgreSQL 中的声纹库需要 psycopg 包，但无法导入（{reason}）。安装：pip install "psycopg[binary]"'
+    ),
+    "the index hnsw needs the package usearch, which cannot be imported ({reason}). Install it with: pip install "
+    "usearch": "hnsw 索引需要 usearch 包，但无法导入（{reason}）。安装：pip install usearch",
+    "{folder}: there is no such folder to import people from.": "{folder}：没有这个文件夹，无法从中导入。",
+    "{path}: the people cannot be written to it ({reason}).": "{path}：无法把人员写入（{reason}）。",
+    "{path}: no people can be imported from it ({reason}).": "{path}：无法从中导入人员（{reason}）。",
+    "{path}: its people were enrolled with another model ({theirs}) than the one of this store ({ours}); import it "
+    "into a store of that model and move that store with tools/reembed.py.": (
+        "{path}：其中的人是用另一个模型（{theirs}）注册的，而这个声纹库的模型是 {ours}；请导入那个模型的声纹库，"
+        "再用 tools/reembed.py 转换。"
+    ),
+    "{location}: {count} of the {total} enrolled recordings cannot be embedded by the new model, the first of {name} "
+    "({reason}). Enroll these people again afterwards and delete such recordings with --drop, or go on using the old "
+    "model; nothing was changed.": (
+        "{location}：{total} 条注册语音中有 {count} 条无法由新模型提取声纹向量，第一条属于 {name}（{reason}）。"
+        "可用 --drop 删除这些录音并让这些人之后重新注册，或继续使用旧模型；未作任何改动。"
+    ),
+    "its recording was not kept": "录音没有保留",
+    "nobody speaks in it, or not long enough for this model": "其中没有人说话，或对这个模型来说太短",
+    "{location}: no people are enrolled there, it has no {file}; check --audio_db_path.": (
+        "{location}：那里没有注册过人，没有 {file}；请检查 --audio_db_path。"
+    ),
+    # serve
+    "{place}: expected 'name scope,scope… SHA-256', found {count} words. Make a line with "
+    "python -m mvector.serve --new_key NAME.": (
+        "{place}：应为“名称 权限,权限… SHA-256”，现在有 {count} 个词。"
+        "请用 python -m mvector.serve --new_key 名称 生成一行。"
+    ),
+    "{place}: the third word is not a SHA-256 in 64 hexadecimal digits. The file holds hashes, never the keys "
+    "themselves; make a line with python -m mvector.serve --new_key NAME.": (
+        "{place}：第三个词不是 64 位十六进制的 SHA-256。文件里存放的是哈希，不是密钥本身；"
+        "请用 python -m mvector.serve --new_key 名称 生成一行。"
+    ),
+    "{place}: the name of a key has 1 to 64 letters, digits, '_', '-' or '.', found {name}": (
+        "{place}：密钥名称应为 1 到 64 个字母、数字、“_”、“-”或“.”，现在是 {name}"
+    ),
+    "{place}: unknown scope {scope}; there are: {scopes}, {every}.{hint}": (
+        "{place}：没有权限 {scope}；可以写：{scopes}, {every}。{hint}"
+    ),
+    "{path}: the keys cannot be read ({reason})": "{path}：密钥无法读取（{reason}）",
+    "{path}: there is no key in it. Make one with python -m mvector.serve --new_key NAME.": (
+        "{path}：里面没有密钥。请用 python -m mvector.serve --new_key 名称 生成一个。"
+    ),
+    "there are two keys named {name}; names tell keys apart in rates and logs": (
+        "有两个名为 {name} 的密钥；限速和日志要靠名称区分密钥"
+    ),
+    "{path} has a key named {name} already; choose another name or delete its line.": (
+        "{path} 里已有名为 {name} 的密钥；请换一个名称，或删除那一行。"
+    ),
+    "{path}: the keys cannot be written ({reason})": "{path}：密钥无法写入（{reason}）",
+    "--host {host}: without API keys the service answers this computer only. Make a key with --new_key NAME --keys "
+    "FILE, or leave --host out.": (
+        "--host {host}：没有 API 密钥时服务只回应本机。请用 --new_key 名称 --keys 文件 生成密钥，或不写 --host。"
+    ),
+    "--tls_cert and --tls_key belong together; give both for HTTPS, or none.": (
+        "--tls_cert 和 --tls_key 要一起用；HTTPS 需要两者都给，否则都不给。"
+    ),
+    "{path}: there is no such certificate or key file.": "{path}：没有这个证书或私钥文件。",
+    "--{name} must be at least {least}, found {value}": "--{name} 至少为 {least}，现在是 {value}",
+    "the service needs fastapi, uvicorn, python-multipart and prometheus-client: pip install fastapi uvicorn "
+    'python-multipart prometheus-client, or pip install -e ".[serve]"': (
+        "服务需要 fastapi、uvicorn、python-multipart 和 prometheus-client：pip install fastapi uvicorn "
+        'python-multipart prometheus-client，或 pip install -e ".[serve]"'
+    ),
+    "spoofing detector {path} cannot be imported: {reason}": "防伪检测器 {path} 无法导入：{reason}",
+    "spoofing detector {path} is not a function of (waveform, sample_rate_hz)": (
+        "防伪检测器 {path} 不是 (waveform, sample_rate_hz) 的函数"
+    ),
+    # profile_training
+    "--batches must be 1 or more, found {found}.": "--batches 至少为 1，现在是 {found}。",
+    "The limit is loading (reading, decoding and augmenting recordings).": "瓶颈是数据读取（读文件、解码和增强）。",
+    "The limit is the computation of features.": "瓶颈是特征计算。",
+    "The limit is the network, as it should be.": "瓶颈是网络，这正是应有的状态。",
+    "raise dataset_conf.dataLoader.num_workers: there are more cores than processes that load.": (
+        "增大 dataset_conf.dataLoader.num_workers：CPU 核数多于读取数据的进程数。"
+    ),
+    "compute the features once with tools/extract_features.py and set dataset_conf.train_features, if you train without "
+    "augmentation of the sound.": (
+        "如果训练时不对声音做增强，先用 tools/extract_features.py 提取特征，再设置 dataset_conf.train_features。"
+    ),
+    "lower dataset_conf.dataset.max_duration, or take a cheaper feature: the device computes it itself.": (
+        "减小 dataset_conf.dataset.max_duration，或换用更快的特征：特征由设备自己计算。"
+    ),
+    "keep the recordings as 16-bit WAV or FLAC at the model's rate on a local disk, or in shards made with "
+    "tools/make_shards.py, and lower the probabilities in the augmentation file.": (
+        "把录音按模型的采样率存成 16 位 WAV 或 FLAC 放在本地硬盘，或用 tools/make_shards.py 打包成分片，"
+        "并降低增强文件里的概率。"
+    ),
+    "set train_conf.enable_amp to auto or True: this device computes bfloat16.": (
+        "把 train_conf.enable_amp 设为 auto 或 True：这个设备支持 bfloat16。"
+    ),
+    "set train_conf.use_compile to True.": "把 train_conf.use_compile 设为 True。",
+    "raise dataset_conf.sampler.batch_size (and the learning rate with it) until memory is full.": (
+        "增大 dataset_conf.sampler.batch_size（学习率随之增大），直到用满显存。"
+    ),
+    "train on a GPU, or with a smaller backbone or shorter crops (dataset_conf.dataset.max_duration).": (
+        "改用 GPU 训练，或换更小的骨干网络，或缩短片段（dataset_conf.dataset.max_duration）。"
+    ),
+    # several processes
+    "several processes train on CPUs or CUDA GPUs, not on {device}: set --device cpu": (
+        "多进程训练只能用 CPU 或 CUDA GPU，不能用 {device}：请加上 --device cpu"
+    ),
+    "--device {device} names one GPU for {count} processes: set --device cuda, which gives each its own, and choose "
+    "the GPUs with CUDA_VISIBLE_DEVICES": (
+        "--device {device} 为 {count} 个进程只指定了一块 GPU：请用 --device cuda 让每个进程各用一块，"
+        "并用环境变量 CUDA_VISIBLE_DEVICES 选择 GPU"
+    ),
+    "process {number} of this machine (counted from 0) has no GPU of its own: PyTorch sees {count}. Set torchrun's "
+    "--nproc_per_node to at most that, or --device cpu": (
+        "这台机器上的第 {number} 个进程（从 0 数起）没有自己的 GPU：PyTorch 只找到 {count} 块。"
+        "请把 torchrun 的 --nproc_per_node 设为不超过这个数，或加上 --device cpu"
+    ),
+    "the environment variable WORLD_SIZE asks for {count} processes, but {name} is not set: start them with torchrun, "
+    "or unset WORLD_SIZE": (
+        "环境变量 WORLD_SIZE 要求 {count} 个进程，但没有设置 {name}：请用 torchrun 启动，或取消 WORLD_SIZE"
+    ),
+    "this build of PyTorch lacks torch.distributed: start one process, `python train.py …`": (
+        "这个 PyTorch 版本不带 torch.distributed：请只启动一个进程，`python train.py …`"
+    ),
+    "another process no longer answers: {reason}": "另一个进程不再响应：{reason}",
+    "process {number} of {count} (on {host}) has ended: {reason}": (
+        "共 {count} 个进程中的第 {number} 个（从 0 数起，在 {host} 上）已经结束：{reason}"
+    ),
+    "process {number} of {count}: another process has ended and could not say why (killed, or out of memory); "
+    "torchrun's report names it": (
+        "共 {count} 个进程中的第 {number} 个（从 0 数起）：另一个进程已经结束，没有来得及说明原因"
+        "（被强行终止，或内存不足）；torchrun 的报告会指出是哪一个"
+    ),
+    "model_conf.classifier.sample_rate must be over 0 and at most 1, found {rate}": (
+        "model_conf.classifier.sample_rate 应大于 0 且不超过 1，现在是 {rate}"
+    ),
+    "a classifier of {speakers} speakers cannot be shared out among {count} processes: set "
+    "model_conf.classifier.sharded to False": (
+        "{speakers} 个说话人的分类器无法分给 {count} 个进程：请把 model_conf.classifier.sharded 设为 False"
+    ),
+    "it has {count} classes, the data list {other}": "其中有 {count} 个类别，数据列表有 {other} 个",
+    "a classifier that is sharded or samples speakers (model_conf.classifier.sharded, sample_rate)": (
+        "分片或抽样的分类器（model_conf.classifier.sharded、sample_rate）"
+    ),
+    "{needed} works with AAMLoss and AMLoss without label_smoothing: change loss_conf, or leave them out": (
+        "{needed}只能与不带 label_smoothing 的 AAMLoss 或 AMLoss 一起使用：请修改 loss_conf，或去掉这两项"
+    ),
+    "{needed} is one of cosines alone: set model_conf.classifier.classifier_type to Cosine and num_blocks to 0": (
+        "{needed}只含余弦层：请把 model_conf.classifier.classifier_type 设为 Cosine，num_blocks 设为 0"
+    ),
+    "dataset_conf.sampler.batch_size must be at least 2{processes}: batch norm needs two utterances": (
+        "dataset_conf.sampler.batch_size {processes}至少应为 2：批归一化需要两条语音"
+    ),
+    " in each of the {count} processes": "在 {count} 个进程中各",
+    "True goes neither with P×K batches (is_use_pksampler) nor with seconds_per_crop": (
+        "True 既不能与 P×K 批次（is_use_pksampler）同用，也不能与 seconds_per_crop 同用"
+    ),
 }
 
 ARGPARSE = {

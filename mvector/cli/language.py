@@ -21,8 +21,11 @@ def translate(text: str) -> str:
     `text` is a literal of the scripts (its {placeholders} are still open then) or a finished sentence of the library,
     such as an error: those are recognised by their fixed words, and what stands between is carried over.
     """
-    if not is_chinese():
-        return text
+    return in_chinese(text) if is_chinese() else text
+
+
+def in_chinese(text: str) -> str:
+    """`text` in Chinese whatever the locale, for somebody who asks from elsewhere; itself where it is not known."""
     from mvector.cli.chinese import SCRIPTS
 
     return SCRIPTS.get(text) or _sentence(text) or text

@@ -62,14 +62,16 @@ class IdentificationMetrics:
         lines = [f"identification of {self.probes:,} recordings among {self.people:,} people"]
         lines += [f"top-{k} {100 * rate:.3f} %{self._interval(f'top_{k}')}" for k, rate in self.top.items()]
         for point in self.dir:
-            at = f"DIR at FAR {100 * point.far:g} %"
+            far = 100 * point.far
             if point.rate is None:
-                lines.append(f"{at} not measurable: needs {point.probes_needed:,} recordings of people not enrolled")
+                lines.append(f"DIR at FAR {far:g} % not measurable: needs {point.probes_needed:,} recordings of others")
             else:
-                rate = f"{100 * point.rate:.3f} %{self._interval(f'dir_{point.far:g}')}"
+                interval = self._interval(f"dir_{point.far:g}")
                 lines.append(
-                    f"{at} {rate}, threshold {point.threshold:.4f} ({self.strangers:,} of people not enrolled)"
+                    f"DIR {100 * point.rate:.3f} %{interval} at FAR {far:g} %, threshold {point.threshold:.4f}"
                 )
+        if self.dir:
+            lines.append(f"others: {self.strangers:,} recordings of people who are not enrolled")
         return lines
 
     def as_dict(self) -> dict[str, Any]:

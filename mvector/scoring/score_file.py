@@ -53,7 +53,7 @@ def write_scores(path: str | Path, scored: TrialScores, trials: NamedTrials) -> 
         try:
             with open(partial, "wb") as file:
                 for block in _blocks(scored, trials):
-                    file.write(block)
+                    file.write(block.data)
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)

@@ -262,7 +262,7 @@ def test_enrolled_voices_against_a_list_are_identified_too(trained, corpus, tmp_
     found = json.loads(saved.read_text(encoding="utf-8"))["identification"]
     assert (found["people"], found["probes"], found["strangers"]) == (2, 4, 8)
     assert "top-1 " in (text := capsys.readouterr().out)
-    assert "DIR at FAR 1 % not measurable: needs 3,000 recordings of people not enrolled" in text
+    assert "DIR at FAR 1 % not measurable: needs 3,000 recordings of others" in text
 
     model = load_model(trained)
     config = model.config
