@@ -1,18 +1,21 @@
 """Feature extraction on a CPU, as a ratio to torchaudio (or, where it does not import, to a plain implementation).
 
-    python benchmarks/features.py [--threads 1] [--batch 16] [--repeats 30]
+    python benchmarks/features.py [--threads 1] [--batch 16] [--repeats 30] [--speech FOLDER]
 
 Each round times all candidates one after the other, in turn, so that whatever else the machine does hits them alike;
-the medians are printed. `one by one` is what AudioFeaturizer does on a CPU; `together` is its way on a GPU.
+the medians are printed. `one by one` is what AudioFeaturizer does on a CPU; `together` is its way on a GPU. With
+--speech Fbank is also timed on that folder's recordings, each by itself, as it comes.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
+from mvector.audio import load_audio
 from mvector.errors import MissingPackageError
 from mvector.features import AudioFeaturizer
 from mvector.features.fbank import Fbank
@@ -49,11 +52,38 @@ def medians_ms(candidates: dict[str, Callable[[], object]], repeats: int) -> dic
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def on_recordings(folder: Path, limit: int, repeats: int) -> None:
+    """Seconds of recorded sound whose Fbank is computed in a second, one recording after the other."""
+    files = sorted(file for file in folder.rglob("*") if file.suffix in (".wav", ".flac"))
+    step = max(1, len(files) // limit)  # from all of the folder
+    waveforms = [torch.from_numpy(load_audio(file, 16000))[None] for file in files[::step][:limit]]
+    if not waveforms:
+        raise SystemExit(f"{folder} has no .wav or .flac files")
+    duration_s = sum(waveform.shape[1] for waveform in waveforms) / 16000
+    modules = {"ours": AudioFeaturizer("Fbank", RECIPES["Fbank"])}
+    try:
+        modules["torchaudio"] = AudioFeaturizer("Fbank", RECIPES["Fbank"], backend="torchaudio")
+    except MissingPackageError as error:
+        print(error)
+    with torch.inference_mode():
+        medians = medians_ms(
+            {name: lambda module=module: [module(one) for one in waveforms] for name, module in modules.items()},
+            repeats,
+        )
+    print(f"{len(waveforms)} recordings of {folder}, {duration_s / len(waveforms):.1f} s on average")
+    for name, median in medians.items():
+        print(
+            f"Fbank {name:11} {1000 * duration_s / median:7.0f} s of sound a second, "
+            f"ours is {median / medians['ours']:.2f} × as quick"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--speech", type=Path, help="folder of recordings")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     waveforms = 0.1 * torch.randn(arguments.batch, 16000 * SECONDS)
@@ -81,6 +111,8 @@ def main() -> None:
                 f"{method:15} {name:11} {median / arguments.batch:7.3f} ms an utterance, "
                 f"{median / arguments.batch / SECONDS:6.3f} ms a second, {median / medians['one by one']:5.2f} × ours"
             )
+    if arguments.speech:
+        on_recordings(arguments.speech, 40, arguments.repeats)
 
 
 if __name__ == "__main__":

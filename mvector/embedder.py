@@ -13,6 +13,7 @@ from mvector.errors import TooShortError
 from mvector.features import AudioFeaturizer
 from mvector.features.base import FrameFeature
 from mvector.features.self_supervised import SelfSupervised
+from mvector.precision import PRECISIONS, InferenceCopy
 from mvector.registry import BACKBONES
 
 
@@ -20,15 +21,17 @@ class SpeakerEmbedder(nn.Module):
     """Featurizer and backbone.
 
     forward(waveforms [B, T]) -> embeddings [B, E]; all rows have the same length, so nothing is ever padded and an
-    embedding belongs to its utterance alone. :meth:`embed` takes utterances of any lengths.
+    embedding belongs to its utterance alone. :meth:`embed` takes utterances of any lengths, and computes in `precision`
+    ('float32' or 'bfloat16'), where forward knows nothing of it: a trainer has its own precision, an export float32.
     """
 
     backbone: Any  # a module with embd_dim and min_frames
 
-    def __init__(self, featurizer: AudioFeaturizer, backbone: nn.Module):
+    def __init__(self, featurizer: AudioFeaturizer, backbone: nn.Module, precision: str = "float32"):
         super().__init__()
         self.featurizer = featurizer
         self.backbone = backbone
+        self._reduced = None if precision == "float32" else InferenceCopy(PRECISIONS[precision])
 
     @classmethod
     def from_config(cls, config: Config, frontend: Mapping[str, Any] | None = None) -> "SpeakerEmbedder":
@@ -49,7 +52,7 @@ class SpeakerEmbedder(nn.Module):
         backbone = BACKBONES.build(
             config.model_conf.model, config.model_conf.model_args, input_size=featurizer.feature_size
         )
-        return cls(featurizer, backbone)
+        return cls(featurizer, backbone, config.model_conf.precision)
 
     @property
     def device(self) -> torch.device:
@@ -78,8 +81,16 @@ class SpeakerEmbedder(nn.Module):
             for first in range(0, len(indices), limit):
                 chosen = indices[first : first + limit]
                 batch = torch.from_numpy(np.stack([waveforms[i] for i in chosen])).to(self.device)
-                embeddings[chosen] = self(batch).float().cpu().numpy()
+                embeddings[chosen] = self._embed_batch(batch).float().cpu().numpy()
         return embeddings
+
+    def _embed_batch(self, waveforms: Tensor) -> Tensor:
+        """As forward, in the model's precision."""
+        if self._reduced is None:
+            return self(waveforms)
+        with torch.autocast(waveforms.device.type, self._reduced.dtype):
+            features, _ = self.featurizer(waveforms)
+            return self._reduced.of(self.backbone)(features)
 
     def _require_frames(self, waveform: np.ndarray) -> None:
         needed = self.min_samples

@@ -6,7 +6,6 @@ others and packs the shards. The processes need nothing but that folder in commo
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import math
@@ -23,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mvector.config import Config
-from mvector.data.lists import Utterance
+from mvector.data.lists import Utterance, list_digest
 from mvector.embeddings import Embedder, Embeddings, collect, embed_each, embedding_size, warn_of_doubts
 from mvector.errors import DataListError, MVectorError
 from mvector.packed_embeddings import pack, read_meta
@@ -93,7 +92,7 @@ class _Job:
         self.about = {
             "model_fingerprint": fingerprint,
             "max_duration_s": max_duration_s,
-            "list_digest": _digest(utterances),
+            "list_digest": list_digest(utterances),
         }
 
     def part(self, shard: int) -> Sequence[Utterance]:
@@ -238,11 +237,3 @@ def _wait(job: _Job, bar: Any) -> None:
                 f"{PATIENCE_S / 60:.0f} minutes: run the same command again to embed them."
             )
         missing = now_missing
-
-
-def _digest(utterances: Sequence[Utterance]) -> str:
-    """32 hexadecimal digits for a list's recordings and speakers, in their order."""
-    digest = hashlib.sha256()
-    for one in utterances:
-        digest.update(repr((one.path, one.speaker, one.start_s, one.end_s)).encode("utf-8", "backslashreplace"))
-    return digest.hexdigest()[:32]

@@ -12,6 +12,7 @@ A directory is written beside and renamed, so that a reader never meets a half-w
 """
 
 import json
+import logging
 import os
 import shutil
 import time
@@ -25,6 +26,8 @@ import torch
 from mvector.config import Config, load_config
 from mvector.embedder import SpeakerEmbedder
 from mvector.errors import ModelError
+
+logger = logging.getLogger("mvector")
 
 WEIGHTS, CONFIG, METRICS = "model.safetensors", "config.yml", "metrics.json"
 SPEAKERS, CLASSIFIER = "speakers.txt", "classifier.safetensors"
@@ -57,7 +60,7 @@ def write_text(path: Path, text: str) -> None:
 def replace_directory(path: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` write into a new folder, then put that folder in the place of `path`.
 
-    Killed in between, either `path` is whole, or `path` is missing and `path.new` is (see :func:`recover`).
+    Where `fill` fails, `path` stays as it is. Killed in between, either `path` is whole, or `path` is missing and `path.new` is (see :func:`recover`).
     """
     recover(path)
     new, old = path.with_name(path.name + ".new"), path.with_name(path.name + ".old")
@@ -65,7 +68,11 @@ def replace_directory(path: Path, fill: Callable[[Path], None]) -> None:
     for leftover in (part, old):
         shutil.rmtree(leftover, ignore_errors=True)
     part.mkdir(parents=True)
-    fill(part)
+    try:
+        fill(part)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)  # on a full disk it would take the room that is missing
+        raise
     _rename(part, new)
     if path.exists():
         _rename(path, old)
@@ -151,6 +158,14 @@ def load_model(
     threshold = metrics.get("threshold", 0.0) if isinstance(metrics, dict) else None
     if isinstance(threshold, bool) or not isinstance(threshold, int | float):
         raise ModelError(f"{metrics_file}: expected a JSON object whose 'threshold', if it has one, is a number")
+    evaluated_in = metrics.get("precision", "float32")
+    if "threshold" in metrics and evaluated_in != config.model_conf.precision:
+        logger.warning(
+            "%s: the threshold was found in %s, and embeddings are now computed in %s; evaluate again for an exact one",
+            folder,
+            evaluated_in,
+            config.model_conf.precision,
+        )
     return ModelDirectory(folder, embedder.eval().to(device), config, metrics, read_speakers(folder))
 
 

@@ -1,33 +1,45 @@
 """Training: MVectorTrainer(configs).train(), readable from top to bottom."""
 
-import contextlib
 import logging
-import logging.handlers
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from mvector.config import Config, load_config
 from mvector.data.trials import load_trials
 from mvector.device import choose_device
 from mvector.embedder import SpeakerEmbedder
-from mvector.errors import ConfigError, ModelError, MVectorError
-from mvector.evaluation import evaluate_trials
+from mvector.errors import ConfigError, ModelError
+from mvector.evaluation import Evaluation, evaluate_trials
 from mvector.model_directory import load_frontend, load_model
-from mvector.training.checkpoint import find_run, set_aside
-from mvector.training.finetune import start_from
+from mvector.training.advice import with_advice
+from mvector.training.averaging import averaged_model, keep_epoch
+from mvector.training.checkpoint import save_average_model, write_or_explain
+from mvector.training.finetune import check_start, start_from
+from mvector.training.log_file import log_file
 from mvector.training.preparation import Development, end_workers, read_batches
+from mvector.training.progress import Pace, describe, draw_curves, report
+from mvector.training.ranks import (
+    agreed,
+    device_of_rank,
+    first_tells_all,
+    is_first,
+    joined,
+    total,
+    wait_for_all,
+)
 from mvector.training.run import TrainingRun
+from mvector.training.run_folder import find_start, make_room
+from mvector.training.samples import write_samples
+from mvector.training.shared_evaluation import evaluate_together
+from mvector.training.stages import Stage, stages_of
+from mvector.training.step import add_to_totals, embed, end_epoch_of_scheduler, learn
 from mvector.training.stopping import Interrupted, StopRequest
-from mvector.training.summary import layer_summary
 from mvector.training.tracking import Tracker
 
 logger = logging.getLogger("mvector")
@@ -45,6 +57,23 @@ class MVectorTrainer:
     overwrites             'a.b=c' texts that override keys of the configuration, a list or joined by commas
     device                 'auto', 'cpu', 'cuda[:n]' or 'mps'
     log_level              least level of the messages of the logger 'mvector'
+
+    A trainer of your own is a subclass that overrides one of these; what it does not touch (resuming, checkpoints,
+    evaluation, several stages) goes on working:
+
+    build_run(…)                      another TrainingRun: own data, network or optimiser
+    compute_loss(run, batch)          mean loss and number of right answers of a batch
+    evaluate_model(run, model, …)     its figures, which choose the best epoch (`eer`: lower is better)
+    end_epoch(run)                    called after every epoch, before its checkpoint; state of your own belongs into
+                                      modules of run.network, which are saved and restored
+
+        class WithCentreLoss(MVectorTrainer):
+            def compute_loss(self, run, batch):
+                loss, correct = super().compute_loss(run, batch)
+                return loss + 1e-3 * run.classifier.weight.square().mean(), correct
+
+    Draw random numbers from torch only, and only from the generator that is restored (the default one), or a resumed
+    run does not end with the same weights.
     """
 
     def __init__(
@@ -68,7 +97,7 @@ class MVectorTrainer:
             self.config = load_config(configs, overrides=overwrites, augmentation=data_augment_configs)
         if num_speakers is not None:
             self.config.model_conf.classifier.num_speakers = num_speakers
-        self.device = choose_device(device, use_gpu)
+        self.device = device_of_rank(choose_device(device, use_gpu))
         self.embedder: SpeakerEmbedder | None = None  # the trained or loaded model, for evaluate()
         feature = self.config.preprocess_conf.feature_method
         if self.config.preprocess_conf.use_hf_model:
@@ -84,52 +113,88 @@ class MVectorTrainer:
         resume_model: str | os.PathLike[str] | None = None,
         pretrained_model: str | os.PathLike[str] | None = None,
         do_eval: bool = True,
-    ) -> TrainingRun:
+        save_samples: int = 0,
+    ) -> TrainingRun | None:
         """Train to the last epoch; the run that is returned knows its folder, its metrics and its development trials.
 
         save_model_path   models/ → models/EcapaTdnn_Fbank/best_model/ and last_model/
-        log_dir           log/ → log/EcapaTdnn_Fbank/: scalars for VisualDL, metrics.jsonl, train.log, curves.png
-        resume_model      a last_model folder to go on from; without it an unfinished run of the same configuration
-                          in save_model_path is gone on with
+        log_dir           log/ → log/EcapaTdnn_Fbank/: scalars for a viewer, metrics.jsonl, train.log, curves.png
+        resume_model      a last_model folder to go on from, or 'auto': the newest complete checkpoint of this kind of
+                          model in save_model_path, a new run where there is none. Without it an unfinished run of the
+                          same configuration in save_model_path is gone on with
         pretrained_model  a model directory whose weights to start from; speakers are matched by name
+        save_samples      how many augmented examples to write first, as wav files with their labels in
+                          log/EcapaTdnn_Fbank/samples/
 
-        Raises Interrupted after Ctrl-C or SIGTERM, when everything is saved; MVectorError for a user's mistakes.
+        With `large_margin_conf` a second stage follows, and its run is returned. None where 'auto' finds that all is
+        done already. Several processes that torchrun started train together: dataset_conf.sampler.batch_size is that of
+        each, and the first one logs and writes. Raises Interrupted after Ctrl-C or SIGTERM, when everything is saved;
+        MVectorError for a user's mistakes and for a full disk.
         """
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise ConfigError(
-                "started by torchrun with several processes, which this version does not train with: they would write "
-                "over each other's files. Run `python train.py …` once."
-            )
         if max_epoch is not None:
             self.config.train_conf.max_epoch = max_epoch
-        folder, log_folder = Path(save_model_path) / self.name, Path(log_dir) / self.name
+        pretrained = None if pretrained_model is None else Path(pretrained_model)
+        stages = stages_of(self.config, Path(save_model_path) / self.name, Path(log_dir) / self.name, pretrained)
         start = None if pretrained_model is None else os.fspath(pretrained_model)
-        resume_from = find_run(folder, self.config, None if resume_model is None else Path(resume_model), start)
-        with _log_file() as open_log:
-            run = TrainingRun(self.config, self.device, folder, resume_from, do_eval, start)
-            if resume_from is None and start is not None:
-                start_from(Path(start), run.embedder.backbone, run.classifier, run.classes)
-                load_frontend(run.embedder, Path(start))
+        resume = None if resume_model is None else Path(resume_model)
+        with joined(self.device):
+            begin = first_tells_all(lambda: find_start(stages, resume, start))
+            if begin.stage is None:
+                logger.info("the run in %s is complete", stages[-1].folder)
+                return None
+            run = self._train_stage(stages[begin.stage], begin.checkpoint, do_eval, save_samples)
+            for stage in stages[begin.stage + 1 :]:
+                run = self._train_stage(stage, None, do_eval)
+        return run
+
+    def _train_stage(self, stage: Stage, resume_from: Path | None, do_eval: bool, samples: int = 0) -> TrainingRun:
+        """One stage from its first step, or from the checkpoint `resume_from`, to its last epoch."""
+        with log_file() as open_log:
+            run = self.build_run(stage, resume_from, do_eval)
+            wait_for_all()
             # Only now, when everything has proved to fit; and the pretrained model may lie in the folder.
-            _make_room(folder, log_folder, resume_from)
-            open_log(log_folder)
-            self.embedder = run.embedder
-            # Saved before the evaluation that ends an epoch, a run does that evaluation again.
-            tracker = Tracker(log_folder, resume_step=run.step, evaluates_again=run.first_batch > 0)
+            if is_first():
+                make_room(stage.folder, stage.log_folder, resume_from)
+                open_log(stage.log_folder)
+                if samples:
+                    write_samples(run, stage.log_folder / "samples", samples)
+            self.embedder = run.model
+            tracker = self._open_tracker(stage, run) if is_first() else None
             try:
-                _describe(run)
-                self._train(run, tracker)
-            except torch.OutOfMemoryError as error:
-                raise MVectorError(
-                    f"{run.device} is out of memory. Lower dataset_conf.sampler.batch_size (and the learning rate with "
-                    "it) or dataset_conf.dataset.max_duration, or set train_conf.enable_amp to True."
-                ) from error
+                with with_advice(run.config, run.device):
+                    describe(run)
+                    if resume_from is None:
+                        run.save_last()  # a folder that cannot be written shows now, not after the first minutes
+                    self._train_epochs(run, tracker)
             finally:
-                tracker.close()
+                if tracker is not None:
+                    tracker.close()
                 end_workers(run.loader)
         return run
 
-    def _train(self, run: TrainingRun, tracker: Tracker) -> None:
+    def _open_tracker(self, stage: Stage, run: TrainingRun) -> Tracker:
+        return Tracker(
+            stage.log_folder,
+            resume_step=run.step,
+            # Saved before the evaluation that ends an epoch, a run does that evaluation again.
+            evaluates_again=run.first_batch > 0,
+            viewer=run.config.train_conf.tracker,
+        )
+
+    def build_run(self, stage: Stage, resume_from: Path | None, do_eval: bool) -> TrainingRun:
+        """The run of a stage: data, network, optimiser, and the weights that it starts from or goes on with."""
+        start = None if stage.pretrained_model is None else os.fspath(stage.pretrained_model)
+        if resume_from is None:
+            check_start(stage)
+        run = TrainingRun(stage.config, self.device, stage.folder, resume_from, do_eval, start)
+        if resume_from is None and stage.pretrained_model is not None:
+            start_from(stage.pretrained_model, run.embedder.backbone, run.classifier, run.classes)
+            load_frontend(run.embedder, stage.pretrained_model)
+            if run.average is not None:
+                run.average.module.load_state_dict(run.embedder.state_dict())
+        return run
+
+    def _train_epochs(self, run: TrainingRun, tracker: Tracker | None) -> None:
         if run.development is None:
             logger.warning("no evaluation: best_model is the last epoch's, and it has no threshold")
         with StopRequest() as stop:
@@ -141,90 +206,107 @@ class MVectorTrainer:
                 run.epoch, run.first_batch = run.epoch + 1, 0
                 run.reset_totals()
                 if due and run.development is not None:
-                    self._evaluate_epoch(run, tracker, run.development)
+                    self._choose_best(run, tracker, run.development)
                 elif not run.best_metrics:
                     run.save_best()
+                self._average(run)
+                self.end_epoch(run)
                 run.save_last()  # after best_model: killed in between, the epoch's end is done again
-                _draw_curves(tracker)
-                if stop.asked and not run.finished:
+                if tracker is not None:
+                    draw_curves(tracker)
+                (stopping,) = agreed(stop.asked)
+                if stopping and not run.finished:
+                    wait_for_all()
                     raise Interrupted(run.folder / "last_model")
         if run.skipped:
             logger.warning("%d recordings could not be used; see %s", len(run.skipped), run.folder / "skipped.tsv")
 
-    def _train_epoch(self, run: TrainingRun, tracker: Tracker, stop: StopRequest) -> None:
+    def _train_epoch(self, run: TrainingRun, tracker: Tracker | None, stop: StopRequest) -> None:
         """One pass over the training list, from `run.first_batch` on."""
-        train_conf = self.config.train_conf
-        run.network.train()
+        train_conf = run.config.train_conf
+        run.train_mode()
         run.batches.epoch, run.batches.first_batch = run.epoch, run.first_batch
-        started, done_here = time.perf_counter(), 0
+        pace = Pace(run.device)
         with tqdm(
-            total=len(run.batches), initial=run.first_batch, desc=f"epoch {run.epoch + 1}", unit="batch", disable=None
+            total=len(run.batches),
+            initial=run.first_batch,
+            desc=f"epoch {run.epoch + 1}",
+            unit="batch",
+            disable=None if is_first() else True,
         ) as progress:
-            for batch in read_batches(run.loader):
-                loss, correct = self._step(run, batch)
+            for batch in pace.batches(read_batches(run.loader)):
+                if run.margin_scheduler is not None:
+                    run.margin_scheduler.step(run.step)
+                loss, correct = self.compute_loss(run, batch)
                 examples = len(batch["labels"])
-                run.step += 1
-                run.first_batch += 1
-                run.totals["loss"] = run.totals["loss"] + loss * examples
-                run.totals["correct"] = run.totals["correct"] + correct
-                run.totals["examples"] += examples
+                of_all = total(examples)
+                learn(run, loss, examples / of_all)
+                add_to_totals(run, loss, correct, examples)
                 run.skipped.update(batch["skipped"])
-                done_here += examples
+                pace.examples += of_all
                 progress.update()
-                if not run.step_every_batch and run.first_batch == len(run.batches):
-                    _step_epoch_scheduler(run)
+                if run.first_batch == len(run.batches):
+                    end_epoch_of_scheduler(run)
                 if run.step % train_conf.log_interval == 0 or run.first_batch == len(run.batches):
-                    _report(run, tracker, done_here / (time.perf_counter() - started), progress)
-                if stop.asked:
+                    report(run, tracker, pace, progress)
+                if not run.between_steps:
+                    continue
+                due = is_first() and time.monotonic() - run.saved_at > 60 * train_conf.save_every_minutes
+                stopping, due = agreed(stop.asked, due)
+                if stopping or due:
                     run.save_last()
+                if stopping:
+                    wait_for_all()  # whoever ends first would have torchrun end the one that still writes
                     raise Interrupted(run.folder / "last_model")
-                if time.monotonic() - run.saved_at > 60 * train_conf.save_interval_minutes:
-                    run.save_last()
 
-    def _step(self, run: TrainingRun, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """One optimiser step; returns loss and number of right answers, left on the device."""
+    def compute_loss(self, run: TrainingRun, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Mean loss of a batch and how many of its utterances were recognised, both scalars on the run's device.
+
+        `batch` has sound [B, T] or [B, F, D], labels [B] (class numbers), and skipped (recordings that were replaced).
+        """
         labels = batch["labels"].to(run.device, non_blocking=True)
-        sound = batch["sound"].to(run.device, non_blocking=True)
-        if not run.features_in_workers:
-            with run.autocast():  # for a learned feature; the others are computed in float32 all the same
-                sound, _ = run.embedder.featurizer(sound)  # [B, T] -> [B, F, D]
-            spec_augment = run.dataset.augmentation.spec_augment
-            if spec_augment is not None:
-                sound = spec_augment(sound, batch["draws"].to(run.device, non_blocking=True))
-        if run.margin_scheduler is not None:
-            run.margin_scheduler.step(run.step)
-        with run.autocast():
-            embeddings = run.forward_backbone(sound)  # [B, E]
-        loss, correct = run.loss_and_right_answers(embeddings, labels)
-        run.optimizer.zero_grad(set_to_none=True)
-        run.scaler.scale(loss).backward()
-        if self.config.train_conf.clip_grad_norm is not None:
-            run.scaler.unscale_(run.optimizer)
-            trained = [*run.network.parameters(), *run.loss.parameters()]
-            nn.utils.clip_grad_norm_(trained, self.config.train_conf.clip_grad_norm)
-        run.scaler.step(run.optimizer)
-        run.scaler.update()
-        if run.step_every_batch:
-            run.scheduler.step()
-        return loss.detach(), correct
+        return run.loss_and_right_answers(embed(run, batch), labels)
 
-    def _evaluate_epoch(self, run: TrainingRun, tracker: Tracker, development: Development) -> None:
-        result, _ = evaluate_trials(run.embedder, self.config, development.trials, "development")
+    def evaluate_model(self, run: TrainingRun, model: SpeakerEmbedder, development: Development) -> Evaluation:
+        """The model's figures on the development trials, in float32; of several processes each embeds its part, and
+        all get the same answer."""
+        return evaluate_together(model, run.config, development.trials, "development")
+
+    def end_epoch(self, run: TrainingRun) -> None:
+        """For subclasses: called when an epoch is trained, evaluated and counted, before its checkpoint is written."""
+
+    def _choose_best(self, run: TrainingRun, tracker: Tracker | None, development: Development) -> None:
+        """Evaluate the epoch; best_model is the one with the lowest EER so far."""
+        result = self.evaluate_model(run, run.model, development)
         kind = "test list, used for development" if development.is_test_list else "development"
         logger.info("epoch %d, %s: %s", run.epoch, kind, result.line())
-        tracker.record(
-            run.step,
-            epoch=run.epoch,
-            **{"Test/eer": result.eer, "Test/min_dcf": result.min_dcf, "Test/threshold": result.threshold},
-        )
+        if tracker is not None:
+            figures = {"Test/eer": result.eer, "Test/min_dcf": result.min_dcf, "Test/threshold": result.threshold}
+            tracker.record(run.step, epoch=run.epoch, **figures)
         run.last_metrics = run.metrics(result)
         if result.eer <= run.best_eer:
             run.best_eer, run.best_metrics = result.eer, run.last_metrics
             run.save_best()
 
+    def _average(self, run: TrainingRun) -> None:
+        """Keep the epoch's weights where they are to be averaged; after the last epoch write average_model."""
+        keep = run.config.train_conf.average_epochs
+        if keep == 0 or run.epoch <= run.config.train_conf.max_epoch - keep:
+            return
+        if is_first():
+            write_or_explain(run, lambda: keep_epoch(run, keep))
+        wait_for_all()
+        if not run.finished:
+            return
+        model = averaged_model(run)
+        result = None if run.development is None else self.evaluate_model(run, model, run.development)
+        if result is not None:
+            logger.info("average_model: %s", result.line())
+        save_average_model(run, model, run.metrics(result))
+
     def _evaluation_is_due(self, run: TrainingRun) -> bool:
         """Whether the epoch that has just been trained is to be evaluated."""
-        train_conf = self.config.train_conf
+        train_conf = run.config.train_conf
         return run.epoch + 1 == train_conf.max_epoch or (run.epoch + 1) % train_conf.eval_interval == 0
 
     def evaluate(
@@ -245,116 +327,3 @@ class MVectorTrainer:
 
             save_evaluation_plots(Path(save_image_path), scored)
         return result.eer, result.min_dcf, result.threshold
-
-
-def _describe(run: TrainingRun) -> None:
-    """The resolved configuration, the network layer by layer, and how much there is to do."""
-    logger.info("configuration:\n%s", run.config.describe())
-    featurizer = run.embedder.featurizer.eval()  # dropout of a learned feature would shift what a resumed run draws
-    with torch.no_grad():
-        features, _ = featurizer(torch.zeros(1, run.dataset.crop.samples, device=run.device))
-    featurizer.train()
-    logger.info("network:\n%s", layer_summary(run.embedder.backbone, features))
-    logger.info(
-        "%d utterances of %d speakers (%d classes), %d batches of %d an epoch, %d development recordings, on %s",
-        len(run.dataset),
-        len(run.speakers),
-        run.dataset.num_classes,
-        len(run.batches),
-        run.batches.batch_size,
-        0 if run.development is None else len(run.development.trials.utterances),
-        run.device,
-    )
-    if run.synthetic:
-        logger.warning("%s", run.synthetic)
-    if run.step:
-        logger.info("going on at epoch %d, batch %d", run.epoch + 1, run.first_batch)
-
-
-def _report(run: TrainingRun, tracker: Tracker, rate: float, progress: tqdm) -> None:
-    """Log and record the epoch so far; `rate` in utterances per second."""
-    examples = max(1, run.totals["examples"])
-    loss, accuracy = float(run.totals["loss"]) / examples, float(run.totals["correct"]) / examples
-    epochs = run.config.train_conf.max_epoch
-    run.check_loss_is_finite()
-    scalars = {
-        "Train/loss": loss,
-        "Train/accuracy": accuracy,
-        "Train/learning_rate": run.optimizer.param_groups[0]["lr"],
-    }
-    margin = getattr(run.loss, "margin", None)
-    if margin is not None:
-        scalars["Train/margin"] = margin
-    tracker.record(run.step, epoch=run.epoch + 1, utterances_per_s=round(rate, 1), **scalars)
-    progress.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.3f}")
-    logger.info(
-        "epoch %d/%d, batch %d/%d, loss %.4f, accuracy %.4f, margin %s, rate %.2e, %.0f utterances/s, left %s",
-        run.epoch + 1,
-        epochs,
-        run.first_batch,
-        len(run.batches),
-        loss,
-        accuracy,
-        "-" if margin is None else f"{margin:.3f}",
-        scalars["Train/learning_rate"],
-        rate,
-        timedelta(seconds=round((epochs * len(run.batches) - run.step) * run.batches.batch_size / rate)),
-    )
-
-
-def _step_epoch_scheduler(run: TrainingRun) -> None:
-    if isinstance(run.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-        run.scheduler.step(float(run.totals["loss"]) / max(1, run.totals["examples"]))
-    else:
-        run.scheduler.step()
-
-
-def _draw_curves(tracker: Tracker) -> None:
-    try:
-        from mvector.metrics.training_curves import save_training_curves
-
-        save_training_curves(tracker.folder / "curves.png", tracker.records())
-    except MVectorError as error:  # matplotlib is missing: the numbers are in metrics.jsonl all the same
-        logger.debug("no curves drawn: %s", error)
-
-
-def _make_room(folder: Path, log_folder: Path, resume_from: Path | None) -> None:
-    """Keep what an earlier run left in the two folders; carry over the best model of a run that goes on elsewhere."""
-    if resume_from is None:
-        set_aside(folder)
-        set_aside(log_folder)
-    elif resume_from.resolve().parent != folder.resolve():
-        set_aside(folder)
-        best = resume_from.parent / "best_model"
-        if best.is_dir():
-            shutil.copytree(best, folder / "best_model")
-
-
-@contextlib.contextmanager
-def _log_file() -> Iterator[Callable[[Path], None]]:
-    """What is logged meanwhile, from INFO on, whatever the importer shows, goes into folder/train.log as soon as the
-    function that is yielded was called with the folder; what was logged before goes there too."""
-    buffer = logging.handlers.MemoryHandler(capacity=10**6, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
-    handlers: list[logging.Handler] = [buffer]
-
-    def open_log(folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(folder / "train.log", encoding="utf-8")
-        file.setFormatter(logging.Formatter("[%(asctime)s %(levelname)s] %(message)s"))
-        handlers.append(file)
-        buffer.setTarget(file)
-        buffer.flush()
-        logger.removeHandler(buffer)
-        logger.addHandler(file)
-
-    level = logger.level
-    if not logger.isEnabledFor(logging.INFO):
-        logger.setLevel(logging.INFO)
-    logger.addHandler(buffer)
-    try:
-        yield open_log
-    finally:
-        logger.setLevel(level)
-        for handler in handlers:
-            logger.removeHandler(handler)
-            handler.close()

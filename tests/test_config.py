@@ -191,7 +191,7 @@ class TestForm11:
     def test_augmentation_file_loads_unchanged(self, tmp_path):
         text = "# 语速增强\n" + yaml.safe_dump(AUGMENTATION_1_1, sort_keys=False)
         loaded = load_augmentation(write(tmp_path, text.replace("\n", "\r\n")))
-        assert loaded.model_dump(exclude_none=True) == AUGMENTATION_1_1
+        assert loaded.model_dump(exclude_unset=True) == AUGMENTATION_1_1
         assert loaded.channel is None
 
     def test_names_not_here_yet_are_known(self):
@@ -265,7 +265,8 @@ class TestRefusal:
             ("train_conf:\n  max_epoch: sixty", 2, ["train_conf.max_epoch", "'sixty'", "a whole number"]),
             ("train_conf:\n  max_epoch: 1.5", 2, ["train_conf.max_epoch", "1.5", "a whole number"]),
             ("train_conf:\n  max_epoch: 0", 2, ["train_conf.max_epoch", "found 0", "at least 1"]),
-            ("train_conf:\n\n  enable_amp: 1", 3, ["train_conf.enable_amp", "found 1", "true or false"]),
+            ("train_conf:\n\n  enable_amp: 1", 3, ["train_conf.enable_amp: found 1", "true or false or auto."]),
+            ("train_conf: {enable_amp: aut}", 1, ["train_conf.enable_amp: found the text 'aut'", "or auto."]),
             ("train_conf: {clip_grad_norm: .nan}", 1, ["train_conf.clip_grad_norm", "nan", "a number"]),
             ("dataset_conf: 3", 1, ["dataset_conf", "found 3", "section", "train_list"]),
             (

@@ -87,3 +87,84 @@ def test_cpu_and_gpu_agree(backbone):
     on_gpu = embedder.to("cuda").embed(sounds)
     for gpu, cpu in zip(on_gpu, on_cpu, strict=True):
         assert np.linalg.norm(gpu - cpu) <= 1e-3 * np.linalg.norm(cpu)
+
+
+def cosine(first: np.ndarray, second: np.ndarray) -> float:
+    return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
+
+
+def make_pair(backbone: str = "EcapaTdnn", precision: str = "bfloat16") -> tuple[SpeakerEmbedder, SpeakerEmbedder]:
+    """The same weights in float32 and in another precision."""
+    exact = make_embedder(backbone)
+    reduced = SpeakerEmbedder(exact.featurizer, exact.backbone, precision).eval()
+    return exact, reduced
+
+
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
+def test_bfloat16_gives_nearly_the_embedding(backbone):
+    exact, reduced = make_pair(backbone)
+    for sound in waveforms(16000, 24321):
+        first, second = exact.embed([sound])[0], reduced.embed([sound])[0]
+        assert second.dtype == np.float32
+        assert cosine(first, second) >= 0.9999
+        assert not np.array_equal(first, second)  # it is computed in another precision
+
+
+def test_bfloat16_leaves_the_weights_and_the_forward_pass_alone():
+    exact, reduced = make_pair()
+    sound = waveforms(16000)[0]
+    reduced.embed([sound])
+    assert reduced.state_dict().keys() == exact.state_dict().keys()
+    assert all(p.dtype is torch.float32 for p in reduced.parameters())
+    with torch.inference_mode():  # what an export traces
+        assert np.array_equal(reduced(torch.from_numpy(sound)[None]).numpy()[0], exact.embed([sound])[0])
+
+
+def test_bfloat16_follows_weights_that_change():
+    """A trainer evaluates after each epoch; the weights of the one before must not come back."""
+    exact, reduced = make_pair()
+    sound = waveforms(16000)[0]
+    before = reduced.embed([sound])[0]
+    with torch.no_grad():
+        for parameter in reduced.backbone.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    assert cosine(before, reduced.embed([sound])[0]) < 0.99
+    assert cosine(exact.embed([sound])[0], reduced.embed([sound])[0]) >= 0.9999
+    other = make_embedder()
+    reduced.load_state_dict(other.state_dict())
+    assert cosine(other.embed([sound])[0], reduced.embed([sound])[0]) >= 0.9999
+    for buffer in reduced.backbone.buffers():  # batch statistics
+        if buffer.is_floating_point():
+            buffer.mul_(1.5)
+    assert cosine(exact.embed([sound])[0], reduced.embed([sound])[0]) >= 0.9999
+
+
+def test_the_precision_comes_from_the_configuration_and_is_stored(tmp_path):
+    from mvector.model_directory import load_model, save_model
+
+    exact = make_embedder()
+    config = load_config(
+        {
+            "model_conf": {"model": "EcapaTdnn", "model_args": BACKBONES["EcapaTdnn"], "precision": "bf16"},
+            "preprocess_conf": {"method_args": {"num_mel_bins": 40}, "waveform_scale": 32768.0},
+        }
+    )
+    assert config.model_conf.precision == "bfloat16"
+    save_model(tmp_path, exact, config, {}, [])
+    stored = load_model(tmp_path)
+    sound = waveforms(16000)[0]
+    assert stored.config.model_conf.precision == "bfloat16"
+    found = stored.embedder.embed([sound])[0]
+    assert np.array_equal(found, make_pair()[1].embed([sound])[0])
+    override = load_model(tmp_path, overrides=["model_conf.precision=float32"])
+    assert np.array_equal(override.embedder.embed([sound])[0], exact.embed([sound])[0])
+
+
+def test_a_threshold_of_another_precision_is_told(tiny_model_dir, caplog):
+    from mvector.model_directory import load_model
+
+    load_model(tiny_model_dir)
+    assert not caplog.records
+    load_model(tiny_model_dir, overrides=["model_conf.precision=bf16"])
+    assert "found in float32" in caplog.text
+    assert "now computed in bfloat16" in caplog.text

@@ -22,9 +22,22 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data_augment_configs", default=None, help=translate("augmentation file"))
     parser.add_argument("--save_model_path", default="models/", help=translate("folder for models"))
     parser.add_argument("--log_dir", default="log/", help=translate("folder for logs and curves"))
-    parser.add_argument("--resume_model", default=None, help=translate("last_model folder to go on from"))
+    parser.add_argument(
+        "--resume_model",
+        default=None,
+        help=translate(
+            "last_model folder to go on from, or auto: the newest checkpoint, a new run where there is none"
+        ),
+    )
     parser.add_argument("--pretrained_model", default=None, help=translate("model directory to start from"))
     parser.add_argument("--do_eval", type=boolean, default=True, help=translate("evaluate while training"))
+    parser.add_argument(
+        "--save_samples",
+        type=int,
+        default=0,
+        metavar="N",
+        help=translate("write N augmented examples as wav files into the log folder, to listen to"),
+    )
     add_device_arguments(parser)
     add_set_argument(parser)
     return parser
@@ -33,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = build_parser().parse_args(argv)
     from mvector.trainer import Interrupted, MVectorTrainer
+    from mvector.training.ranks import is_first
 
     trainer = MVectorTrainer(
         arguments.configs,
@@ -48,12 +62,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             resume_model=arguments.resume_model,
             pretrained_model=arguments.pretrained_model,
             do_eval=arguments.do_eval,
+            save_samples=arguments.save_samples,
         )
     except Interrupted as stop:
+        if not is_first():
+            sys.exit(130)
         print(translate("Training stopped; everything is saved in {folder}.").format(folder=stop.folder))
         print(translate("Go on with:"))
-        print(f"  python train.py {resume_arguments(sys.argv[1:] if argv is None else argv, stop.folder)}")
+        print(f"  {program()} {resume_arguments(sys.argv[1:] if argv is None else argv, stop.folder)}")
         sys.exit(130)
+    if not is_first():
+        return
+    if run is None:
+        folder = Path(arguments.save_model_path) / trainer.name
+        print(translate("The run in {folder} is complete: nothing is left to train.").format(folder=folder))
+        return
     best, metrics = run.folder / "best_model", run.best_metrics or run.last_metrics
     if "eer" in metrics:
         print(
@@ -68,6 +91,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(translate("What to try next:"))
     for command in next_commands(run, Path(arguments.log_dir)):
         print(f"  {command}")
+
+
+def program() -> str:
+    """How the script was started: by python, or in several processes by torchrun."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return "python train.py"
+    machines, processes = os.environ.get("GROUP_WORLD_SIZE", "1"), os.environ.get("LOCAL_WORLD_SIZE", "1")
+    meeting = "--standalone" if machines == "1" else "--rdzv_backend=c10d --rdzv_endpoint=HOST:PORT"
+    return f"torchrun {meeting} --nnodes={machines} --nproc_per_node={processes} train.py"
 
 
 def resume_arguments(argv: Sequence[str], folder: Path) -> str:

@@ -3,6 +3,8 @@
 Each section is optional; one that is absent is off. The first five are those of the mvector 1.1 package.
 """
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from mvector.config.section import Section, cross_check
@@ -50,12 +52,56 @@ class NoiseConfig(Section):
         return self
 
 
+class NoiseCategoryConfig(Section):
+    """A category of noise, such as music or babble: `prob` of the utterances get `min_count` to `max_count` of its
+    recordings, each at a ratio of its own. An utterance gets one category at most, `noise` included."""
+
+    name: str = Field(default="noise", description="What it is called in messages.")
+    prob: float = Field(default=0.2, ge=0, le=1, description=_PROBABILITY)
+    noise_dir: str | None = Field(
+        default=None, description="Folder with its recordings; its subfolders count too. Null: see the next two."
+    )
+    noise_list: str | None = Field(
+        default=None,
+        description="A list of its recordings instead: a path in every line, up to the first tab; data lists are such.",
+    )
+    source: Literal["files", "training"] = Field(
+        default="files",
+        description="training: its recordings are the utterances of other speakers in the training list, for babble.",
+    )
+    min_snr_dB: float = Field(default=0.0, description="Smallest ratio of speech to each recording (dB).")
+    max_snr_dB: float = Field(default=15.0, description="Largest ratio of speech to each recording (dB).")
+    min_count: int = Field(default=1, ge=1, description="Fewest recordings for an utterance.")
+    max_count: int = Field(default=1, ge=1, description="Most recordings for an utterance.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "NoiseCategoryConfig":
+        if self.min_snr_dB > self.max_snr_dB:
+            cross_check("min_snr_dB", f"{self.min_snr_dB} is more than max_snr_dB, {self.max_snr_dB}")
+        if self.min_count > self.max_count:
+            cross_check("min_count", f"{self.min_count} is more than max_count, {self.max_count}")
+        given = (self.noise_dir is not None) + (self.noise_list is not None) + (self.source == "training")
+        if given != 1:
+            cross_check(
+                "noise_dir",
+                f"{given} of noise_dir, noise_list and `source: training` are given for {self.name}; "
+                "exactly one is needed",
+            )
+        return self
+
+
 class ReverbConfig(Section):
     """Reverberation: the utterance convolved with a room's impulse response."""
 
     prob: float = Field(default=0.5, ge=0, le=1, description=_PROBABILITY)
     reverb_dir: str = Field(
         default="dataset/reverb", description="Folder with impulse responses; its subfolders count too."
+    )
+    simulate: int = Field(
+        default=0,
+        ge=0,
+        description="So many rooms are simulated into `reverb_dir` at the first use where that folder does not exist; "
+        "needs the package pyroomacoustics. 0: it must exist.",
     )
 
 
@@ -103,6 +149,21 @@ class AugmentationConfig(Section):
     speed: SpeedConfig | None = Field(default=None, description="Speed perturbation.")
     volume: VolumeConfig | None = Field(default=None, description="Random gain.")
     noise: NoiseConfig | None = Field(default=None, description="Background noise.")
+    noises: list[NoiseCategoryConfig] = Field(
+        default_factory=list,
+        description="Noise by category, each with the keys of `noises` below; beside `noise`, or in place of it.",
+    )
     reverb: ReverbConfig | None = Field(default=None, description="Reverberation.")
     channel: ChannelConfig | None = Field(default=None, description="Another recording channel.")
     spec_aug: SpecAugConfig | None = Field(default=None, description="Masks on the features.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "AugmentationConfig":
+        probs = [category.prob for category in self.noises] + ([self.noise.prob] if self.noise else [])
+        if self.noises and sum(probs) > 1 + 1e-9:
+            cross_check(
+                "noises",
+                f"the prob of all categories and of noise add up to {sum(probs):g}, but an utterance gets one at most: "
+                "they may add up to 1",
+            )
+        return self

@@ -12,6 +12,7 @@ from mvector.config.section import Section, section_of
 from mvector.errors import nearest
 
 KeyPath = tuple[str, ...]
+_UNIONS = (typing.Union, types.UnionType)
 
 
 def one_line(error: ValidationError, schema: type[Section], origin: Callable[[KeyPath], str]) -> str:
@@ -21,12 +22,23 @@ def one_line(error: ValidationError, schema: type[Section], origin: Callable[[Ke
     """
     mistakes = error.errors(include_url=False)
     first = mistakes[0]
-    key: KeyPath = tuple(str(part) for part in first["loc"])
+    key = _key_of(first, schema)
     if first["type"] == "cross_check":
         key += tuple(first["ctx"]["key"].split("."))
-    others = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+    count = len({_key_of(mistake, schema) for mistake in mistakes})
+    others = f" (and {count - 1} more)" if count > 1 else ""
     dotted = f"{'.'.join(key)}: " if key else ""
     return f"{origin(key)}: {dotted}{_problem(first, key, schema)}{others}"
+
+
+def _key_of(mistake: Any, schema: type[Section]) -> KeyPath:
+    """Where a mistake stands. Of a value that may be of several kinds pydantic complains once for each of them, with
+    the kind at the end of the key."""
+    key: KeyPath = tuple(str(part) for part in mistake["loc"])
+    outer = find_field(schema, key[:-1])
+    if outer is not None and typing.get_origin(outer.annotation) in _UNIONS and section_of(outer) is None:
+        return key[:-1]
+    return key
 
 
 def _problem(mistake: Any, key: KeyPath, schema: type[Section]) -> str:
@@ -79,6 +91,8 @@ def find_section(schema: type[Section], key: KeyPath) -> type[Section] | None:
     """The section class at a dotted key."""
     section: type[Section] | None = schema
     for part in key:
+        if part.isdecimal():  # the place in a list of sections
+            continue
         field = section.model_fields.get(part) if section else None
         section = section_of(field) if field else None
     return section
@@ -102,12 +116,14 @@ def walk(schema: type[Section], prefix: KeyPath = ()) -> Iterator[tuple[KeyPath,
 def _expectation(annotation: Any, metadata: list[Any]) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Literal:
-        return f"one of {', '.join(map(str, arguments))}"
-    if origin in (typing.Union, types.UnionType):
+        return f"one of {', '.join(map(str, arguments))}" if len(arguments) > 1 else str(arguments[0])
+    if origin in _UNIONS:
         parts = [_expectation(part, metadata) for part in arguments if part is not type(None)]
         return " or ".join([*parts, "null"] if type(None) in arguments else parts)
     if origin is dict:
         return "a section of keys and values"
+    if origin is list:
+        return f"a list of sections with keys of {', '.join(arguments[0].model_fields)}"
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return f"a section with keys of {', '.join(annotation.model_fields)}"
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}

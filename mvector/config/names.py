@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from mvector.config.messages import show
-from mvector.config.schema import WARMUP_COSINE, Config
+from mvector.config.schema import WARMUP_SCHEDULERS, Config
 from mvector.errors import ConfigError, nearest
 from mvector.registry import BACKBONES, FEATURES, LOSSES, Registry
 
@@ -57,6 +57,9 @@ def check_names(config: Config, origin: Origin = lambda key: "configuration") ->
         _check_registered(FEATURES, "preprocess_conf.feature_method", features.feature_method, arguments, origin)
     _check_registered(BACKBONES, "model_conf.model", model.model, model.model_args, origin)
     _check_registered(LOSSES, "loss_conf.loss", loss.loss, loss.loss_args, origin)
+    if config.large_margin_conf is not None:
+        with_margin = {**loss.loss_args, "margin": config.large_margin_conf.margin}
+        _check_registered(LOSSES, "loss_conf.loss", loss.loss, with_margin, origin)
     _check_batches(config, origin)
     _check_arguments(
         "margin scheduler",
@@ -106,7 +109,7 @@ def _torch_classes(kind: str) -> dict[str, type]:
 
 
 def _check_torch(kind: str, key: str, name: str, arguments: dict[str, Any], origin: Origin) -> None:
-    if name == WARMUP_COSINE:
+    if name in WARMUP_SCHEDULERS:
         _check_keys(kind, name, _WARMUP_COSINE_ARGUMENTS, arguments, f"{key}_args", origin)
         for argument, value in arguments.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
@@ -114,7 +117,7 @@ def _check_torch(kind: str, key: str, name: str, arguments: dict[str, Any], orig
         return
     classes = _torch_classes(kind)
     if name not in classes:
-        names = sorted([*classes, WARMUP_COSINE] if kind == "scheduler" else classes)
+        names = sorted([*classes, *WARMUP_SCHEDULERS] if kind == "scheduler" else classes)
         _fail(key, f"unknown {kind} {name!r}; there are: {', '.join(names)}.{nearest(name, names)}", origin)
     _check_arguments(kind, name, classes[name], arguments, f"{key}_args", origin)
 

@@ -20,6 +20,8 @@ SAMPLE_RATE_ARGUMENT = {
     "SpeechBrainFbank": "sample_rate",
 }
 WARMUP_COSINE = "WarmupCosineSchedulerLR"
+WARMUP_EXPONENTIAL = "WarmupExponentialSchedulerLR"
+WARMUP_SCHEDULERS = (WARMUP_COSINE, WARMUP_EXPONENTIAL)
 
 
 class DatasetConfig(Section):
@@ -53,6 +55,11 @@ class SamplerConfig(Section):
 
     batch_size: int = Field(default=64, ge=1, description="Utterances in a training batch, on each device.")
     drop_last: bool = Field(default=True, description="Leave out the last batch of an epoch when it is not full.")
+    balance_speakers: bool = Field(
+        default=False,
+        description="Draw every speaker equally often in an epoch, whatever the number of his utterances; without P×K "
+        "batches and `seconds_per_crop`.",
+    )
     seconds_per_crop: float | None = Field(
         default=None,
         gt=0,
@@ -87,7 +94,17 @@ class DatasetConf(Section):
     sampler: SamplerConfig = Field(default_factory=SamplerConfig)
     dataLoader: DataLoaderConfig = Field(default_factory=DataLoaderConfig)
     eval_conf: EvalConfig = Field(default_factory=EvalConfig)
-    train_list: str | None = Field(default=None, description="Training data list: `path<TAB>speaker` in every line.")
+    train_list: str | None = Field(
+        default=None,
+        description="Training data list: `path<TAB>speaker` in every line. Or shards: the `index.json` that "
+        "`tools/make_shards.py` wrote, or tar files of WebDataset layout such as `train-{0000..0099}.tar`; paths or "
+        "URLs. Every other key for a data list takes shards, too.",
+    )
+    train_features: str | None = Field(
+        default=None,
+        description="Folder that `tools/extract_features.py` wrote: training reads features from there, and no "
+        "recordings of `train_list`. Only for training without augmentation of the sound (SpecAugment may stay).",
+    )
     enroll_list: str | None = Field(
         default=None,
         description="Enrollment data list of the test; null where `trials_list` is a trial list with both sides.",
@@ -176,6 +193,18 @@ class ClassifierConf(Section):
     num_blocks: int = Field(default=0, ge=0, description="Hidden layers between the embedding and the classifier.")
     inter_dim: int = Field(default=512, ge=1, description="Width of these hidden layers.")
     K: int = Field(default=1, ge=1, description="Vectors (sub-centres) per speaker; as in the loss's own K.")
+    sharded: bool = Field(
+        default=False,
+        description="Share the speakers out among the processes of torchrun, for 100,000 speakers and more (Partial "
+        "FC); for AAMLoss and AMLoss.",
+    )
+    sample_rate: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="The part of the speakers that a step compares with, such as 0.1: those in the batch, and others "
+        "drawn at random (Partial FC); under 1 for AAMLoss and AMLoss only.",
+    )
 
 
 class ModelConf(Section):
@@ -185,7 +214,19 @@ class ModelConf(Section):
     model_args: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of the backbone, such as `embd_dim`."
     )
+    precision: Literal["float32", "bfloat16", "bf16"] = Field(
+        default="float32",
+        description="What a stored model embeds recordings in: float32, or bfloat16 (or bf16 for short), which is up to "
+        "twice as quick where the processor has it and changes cosines in the fourth decimal. Thresholds found by "
+        "evaluation belong to the precision; training has its own, `train_conf.enable_amp`.",
+    )
     classifier: ClassifierConf = Field(default_factory=ClassifierConf)
+
+    @model_validator(mode="after")
+    def _resolve(self) -> "ModelConf":
+        if self.precision == "bf16":
+            self.precision = "bfloat16"
+        return self
 
 
 class LossConf(Section):
@@ -211,18 +252,25 @@ class OptimizerConf(Section):
     )
     scheduler: str = Field(
         default=WARMUP_COSINE,
-        description=f"`{WARMUP_COSINE}`, or any class of `torch.optim.lr_scheduler` (stepped after every epoch; "
-        "OneCycleLR and CyclicLR after every batch).",
+        description=f"`{WARMUP_COSINE}` or `{WARMUP_EXPONENTIAL}` (stepped after every batch), or any class of "
+        "`torch.optim.lr_scheduler` (stepped after every epoch; OneCycleLR and CyclicLR after every batch).",
     )
     scheduler_args: dict[str, Any] = Field(
         default_factory=dict,
         description=f"Its arguments; of `{WARMUP_COSINE}`: `min_lr` (1e-5), `max_lr` (the optimiser's `lr`, else "
-        "1e-3), `warmup_epoch` (5; from `min_lr` up to `max_lr`), `fix_epoch` (`max_epoch`; back down to `min_lr`).",
+        "1e-3), `warmup_epoch` (5; from `min_lr` up to `max_lr`), `fix_epoch` (`max_epoch`; back down to `min_lr`). "
+        f"`{WARMUP_EXPONENTIAL}` takes the same ones.",
+    )
+    backbone_lr_factor: float = Field(
+        default=1.0,
+        gt=0,
+        description="Fine-tuning: the learning rate of the backbone (and of a learned front end) is that of the "
+        "classifier times this number, such as 0.1.",
     )
 
     @model_validator(mode="after")
     def _resolve(self) -> "OptimizerConf":
-        if self.scheduler == WARMUP_COSINE:
+        if self.scheduler in WARMUP_SCHEDULERS:
             defaults = {"min_lr": 1e-5, "max_lr": self.optimizer_args.get("lr", 1e-3), "warmup_epoch": 5}
             self.scheduler_args = {**defaults, **self.scheduler_args}
             low, high = self.scheduler_args["min_lr"], self.scheduler_args["max_lr"]
@@ -234,7 +282,11 @@ class OptimizerConf(Section):
 class TrainConf(Section):
     """The run."""
 
-    enable_amp: bool = Field(default=False, description="Compute in 16 bits where that is safe (autocast).")
+    enable_amp: bool | Literal["auto"] = Field(
+        default="auto",
+        description="Compute in 16 bits where that is safe (autocast); auto: where the device has arithmetic for "
+        "`amp_dtype`. Evaluation is in float32 whatever this says.",
+    )
     amp_dtype: Literal["bfloat16", "float16"] = Field(
         default="bfloat16", description="The 16-bit type of `enable_amp`; float16 for GPUs that are slow at bfloat16."
     )
@@ -247,15 +299,71 @@ class TrainConf(Section):
         description="Let the test list choose the best epoch and the threshold where there is no development list. "
         "Figures on that list are then no test results, and are marked as such.",
     )
-    save_interval_minutes: float = Field(
+    save_every_minutes: float = Field(
         default=10.0,
         gt=0,
-        description="A checkpoint is written after this time (minutes) and at the end of every epoch.",
+        description="A checkpoint is written after this time (minutes), at the start and at the end of every epoch.",
+    )
+    accumulate_grad_batches: int = Field(
+        default=1,
+        ge=1,
+        description="Batches whose gradients make one step of the optimiser: a batch this many times as large as fits "
+        "into the memory. Batch norm still sees single batches.",
     )
     clip_grad_norm: float | None = Field(
         default=None, gt=0, description="Scale a gradient whose 2-norm is larger down to this; null: never."
     )
+    ema_decay: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Keep an exponential moving average of the weights with this decay for each step, such as 0.999; "
+        "it is what is evaluated and stored as the model. Null: none.",
+    )
+    average_epochs: int = Field(
+        default=0,
+        ge=0,
+        description="Keep the weights of the last so many epochs in the folder `epochs`, and write their mean, with "
+        "batch-norm statistics measured anew, as `average_model` at the end; 0: none.",
+    )
+    freeze_backbone_epochs: int = Field(
+        default=0,
+        ge=0,
+        description="Fine-tuning (`--pretrained_model`): epochs at the start in which only the classifier is trained.",
+    )
+    tracker: Literal["VisualDL", "TensorBoard"] = Field(
+        default="VisualDL",
+        description="The viewer that scalars are written for, beside `metrics.jsonl`; it must be installed "
+        "(`pip install visualdl`, `pip install tensorboard`).",
+    )
+    sync_batch_norm: bool = Field(
+        default=False,
+        description="With several processes (torchrun): batch norm takes mean and variance over the batches of all, "
+        "not of each alone. Worth its exchange where each has few utterances.",
+    )
     seed: int = Field(default=1000, ge=0, lt=2**63, description="Every random draw follows from this number.")
+
+
+class LargeMarginConf(Section):
+    """Large-margin fine-tuning (Thienpondt 2021): a second stage after the training, with longer crops, a larger margin
+    and no other speeds, that starts from `average_model` where there is one, else from `best_model`. Its classifier
+    keeps the speakers at their own speed. It writes into the folder `large_margin` of the run. A section that is
+    absent: no second stage."""
+
+    epochs: int = Field(default=5, ge=1, description="Passes over the training list.")
+    max_duration: float = Field(default=6.0, gt=0, description="Length of a training crop (seconds).")
+    margin: float = Field(default=0.5, gt=0, description="Margin of the loss, from the first step on.")
+    max_lr: float = Field(default=1e-4, gt=0, description="Learning rate at the start of the stage.")
+    min_lr: float = Field(default=2.5e-5, gt=0, description="Learning rate at its end; in between it falls as a power.")
+    batch_size: int | None = Field(
+        default=None, ge=2, description="Utterances in a batch, on each device; null: as in the first stage."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "LargeMarginConf":
+        if self.min_lr > self.max_lr:
+            cross_check("min_lr", f"{self.min_lr} is more than max_lr, {self.max_lr}")
+        return self
 
 
 class Config(Section):
@@ -267,6 +375,9 @@ class Config(Section):
     loss_conf: LossConf = Field(default_factory=LossConf)
     optimizer_conf: OptimizerConf = Field(default_factory=OptimizerConf)
     train_conf: TrainConf = Field(default_factory=TrainConf)
+    large_margin_conf: LargeMarginConf | None = Field(
+        default=None, description="Large-margin fine-tuning as a second stage; null: none."
+    )
     augmentation: AugmentationConfig | None = Field(
         default=None, description="Augmentation, as in the separate augmentation file; null: none."
     )
@@ -283,6 +394,11 @@ class Config(Section):
 
     def _resolve_batches(self) -> None:
         data = self.dataset_conf
+        if data.sampler.balance_speakers and (data.is_use_pksampler or data.sampler.seconds_per_crop is not None):
+            cross_check(
+                "dataset_conf.sampler.balance_speakers",
+                "True goes neither with P×K batches (is_use_pksampler) nor with seconds_per_crop",
+            )
         if self.loss_conf.loss == "TripletAngularMarginLoss":  # mvector 1.1 draws P×K batches whatever its files say
             data.is_use_pksampler = True
         if data.is_use_pksampler and data.sampler.batch_size % data.sample_per_id:

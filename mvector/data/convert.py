@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -66,8 +67,6 @@ def target_paths(sources: Iterable[str], folder: str | Path, audio_format: str) 
 
 def convert(job: Job) -> str | None:
     """Write one recording; None, or why it cannot be converted."""
-    import soundfile
-
     try:
         waveform = load_audio(job.source, SAMPLE_RATE_HZ)
     except AudioError as error:
@@ -79,13 +78,20 @@ def convert(job: Job) -> str | None:
     target = Path(job.target)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        # Rounded here: libsndfile would scale by 32767 and change recordings that are 16-bit already.
-        samples = np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
-        soundfile.write(partial, samples, SAMPLE_RATE_HZ, format=target.suffix[1:].upper(), subtype="PCM_16")
+        write_16_bit(partial, waveform, target.suffix[1:])
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
     return None
+
+
+def write_16_bit(file: str | Path | IO[bytes], waveform: np.ndarray, audio_format: str) -> None:
+    """Write a waveform [T] at 16 kHz as 'wav' or 'flac'."""
+    import soundfile
+
+    # Rounded here: libsndfile would scale by 32767 and change recordings that are 16-bit already.
+    samples = np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
+    soundfile.write(file, samples, SAMPLE_RATE_HZ, format=audio_format.upper(), subtype="PCM_16")
 
 
 def renaming(new_paths: Mapping[str, str], failed: Mapping[str, str]) -> dict[str, str | None]:

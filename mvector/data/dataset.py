@@ -1,19 +1,26 @@
-"""Training examples: one crop of one utterance, augmented, as features (CPU) or as a waveform (accelerator)."""
+"""Training examples: one crop of one utterance, augmented, as features, as a waveform, or as what it is made of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
-from mvector.audio import audio_info, load_audio, normalize_level
-from mvector.audio.augmentation import SPEEDS, Noise, RoomAndChannel, Volume, change_speed, tile
+from mvector.audio.augmentation import (
+    SPEEDS,
+    Material,
+    Recordings,
+    WaveformAugment,
+    WaveformDraws,
+    read_stretch,
+    source_samples,
+)
 from mvector.data.lists import Utterance
 from mvector.data.samplers import Draw
-from mvector.errors import AudioError, DataListError, TooShortError
+from mvector.errors import AudioError, DataListError
 from mvector.features import AudioFeaturizer
 from mvector.features.spec_augment import SpecAugment
 
@@ -36,33 +43,34 @@ class CropSettings:
 
 @dataclass
 class Augmentation:
-    """What may happen to a crop; None or an empty list means that it does not."""
+    """What may happen to a crop and to its features. With `speed_classes` a speaker at another speed is another."""
 
-    speed_prob: float = 0.0
+    waveform: WaveformDraws = field(default_factory=WaveformDraws)
     speed_classes: bool = False
-    room_and_channel: RoomAndChannel | None = None
-    noise: Noise | None = None
-    noise_prob: float = 0.0
-    volume: Volume | None = None
-    volume_prob: float = 0.0
     spec_augment: SpecAugment | None = None
 
 
 @dataclass
 class Example:
-    """One training example: `sound` is a waveform [T] or features [F, D]."""
+    """One training example.
 
-    sound: Tensor
+    `sound` is features [F, D] or a waveform [T], or None where `material` is what a device makes the waveform of.
+    `draws` are those of SpecAugment, [K].
+    """
+
+    sound: Tensor | None
     label: int
     draws: Tensor
     skipped: list[tuple[str, str]] = field(default_factory=list)  # (path, reason) of what could not be used
+    material: Material | None = None
 
 
 class TrainingDataset(Dataset[Example]):
     """The crop for a :class:`Draw`; a broken recording is replaced by another one and reported, never raised.
 
-    With a `featurizer` the worker computes and masks the features itself (training on a CPU, where one utterance at a
-    time stays in cache); without, it returns the waveform and the accelerator does both for the whole batch.
+    With a `featurizer` the examples are masked features (training on a CPU: one utterance at a time stays in cache);
+    without, they are augmented waveforms. With `on_device` they are materials, and :attr:`augment`, moved to the
+    device, makes waveforms of a batch of them.
     """
 
     def __init__(
@@ -73,17 +81,21 @@ class TrainingDataset(Dataset[Example]):
         augmentation: Augmentation,
         seed: int,
         featurizer: AudioFeaturizer | None = None,
+        on_device: bool = False,
     ):
-        # Plain arrays instead of a million small objects: they are shared or pickled to workers cheaply.
-        self.paths = [utterance.path for utterance in utterances]
-        self.labels = np.array([classes[utterance.speaker] for utterance in utterances], dtype=np.int64)
-        self.starts = np.array([u.start_s if u.start_s is not None else np.nan for u in utterances])
-        self.ends = np.array([u.end_s if u.end_s is not None else np.nan for u in utterances])
+        self.recordings = Recordings(
+            (utterance.path for utterance in utterances),
+            (utterance.start_s for utterance in utterances),
+            (utterance.end_s for utterance in utterances),
+            (classes[utterance.speaker] for utterance in utterances),
+        )
         self.speakers = len(classes)
         self.crop, self.augmentation, self.seed, self.featurizer = crop, augmentation, seed, featurizer
+        self.on_device = on_device
+        self.augment = WaveformAugment(crop.samples, crop.sample_rate_hz, crop.target_db)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.recordings)
 
     @property
     def num_classes(self) -> int:
@@ -96,7 +108,7 @@ class TrainingDataset(Dataset[Example]):
             try:
                 return self._example(index, rng, skipped)
             except AudioError as error:
-                skipped.append((self.paths[index], str(error)))
+                skipped.append((self.recordings.path(index), str(error)))
                 index = int(rng.integers(len(self)))
         raise DataListError(
             f"{REPLACEMENT_TRIES} recordings drawn one after another cannot be used; the last: {skipped[-1][1]} "
@@ -104,82 +116,80 @@ class TrainingDataset(Dataset[Example]):
         )
 
     def _example(self, index: int, rng: np.random.Generator, skipped: list[tuple[str, str]]) -> Example:
-        augment = self.augmentation
-        speed_class = int(rng.integers(len(SPEEDS))) if rng.random() < augment.speed_prob else 0
-        waveform = self._read_crop(index, SPEEDS[speed_class], rng.random())
-        if augment.room_and_channel is not None:
-            waveform = _augmented(augment.room_and_channel, waveform, rng, skipped)
-        if augment.noise is not None and rng.random() < augment.noise_prob:
-            waveform = _augmented(augment.noise, waveform, rng, skipped)
-        if self.crop.target_db is not None:  # after noise and rooms, as a recording that holds them is levelled
-            waveform = normalize_level(waveform, self.crop.target_db)
-        if augment.volume is not None and rng.random() < augment.volume_prob:
-            waveform = augment.volume(waveform, rng)
-        label = int(self.labels[index]) + (self.speakers * speed_class if augment.speed_classes else 0)
-        spec_augment = augment.spec_augment
+        augmentation, samples = self.augmentation, self.crop.samples
+        speed_class = augmentation.waveform.speed_class(rng)
+        sound = self._read(index, source_samples(samples, SPEEDS[speed_class]), rng.random())
+        speaker = self.recordings.label(index)
+        spectrum_size = None if self.on_device else self.augment.room_and_channel.size
+        material = augmentation.waveform.material(
+            sound, speed_class, samples, rng, skipped, spectrum_size, self.recordings, speaker
+        )
+        label = speaker + (self.speakers * speed_class if augmentation.speed_classes else 0)
+        spec_augment = augmentation.spec_augment
         draws = torch.from_numpy(spec_augment.draw(rng)) if spec_augment is not None else torch.zeros(0)
-        sound = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
-        if self.featurizer is not None:
-            features = self._features(sound, rng)
-            if spec_augment is not None:
-                features = spec_augment(features, draws[None])
-            sound = features[0]
-        return Example(sound, label, draws, skipped)
+        if self.on_device:
+            return Example(None, label, draws, skipped, material)
+        waveform = self.augment(_batch_of_one(material))  # [1, T]
+        if self.featurizer is None:
+            return Example(waveform[0], label, draws, skipped)
+        features = self._features(waveform, rng)
+        if spec_augment is not None:
+            features = spec_augment(features, draws[None])
+        return Example(features[0], label, draws, skipped)
 
-    def _features(self, sound: Tensor, rng: np.random.Generator) -> Tensor:
-        """Waveform [T] -> features [1, F, D]; `rng` seeds torch's generator where dither draws from it."""
+    def _features(self, waveform: Tensor, rng: np.random.Generator) -> Tensor:
+        """Waveform [1, T] -> features [1, F, D]; `rng` seeds torch's generator where dither draws from it."""
         assert self.featurizer is not None
         if not getattr(self.featurizer.feature, "dither", 0):
-            return self.featurizer(sound[None])[0]
+            return self.featurizer(waveform)[0]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**63)))
-            return self.featurizer(sound[None])[0]
+            return self.featurizer(waveform)[0]
 
-    def _read_crop(self, index: int, speed: float, position: float) -> np.ndarray:
-        """The crop's samples at `speed`, tiled where the utterance is shorter than the crop."""
-        path, rate = self.paths[index], self.crop.sample_rate_hz
-        start_s = 0.0 if np.isnan(self.starts[index]) else float(self.starts[index])
-        end_s = audio_info(path).duration_s if np.isnan(self.ends[index]) else float(self.ends[index])
-        duration_s = end_s - start_s
-        if duration_s < self.crop.min_duration_s:
-            raise TooShortError(
-                f"{path} lasts {duration_s:.2f} s, less than min_duration {self.crop.min_duration_s} s."
-            )
-        wanted = self.crop.samples
-        source_s = self.crop.duration_s * speed
-        slack_s = duration_s - source_s
-        if slack_s > 0:
-            start_s += position * slack_s
-            end_s = start_s + source_s + 2 / rate
+    def _read(self, index: int, samples: int, position: float) -> np.ndarray:
+        path, start_s, end_s = self.recordings[index]
         # What is doubtful about a recording (narrow band, truncated) is for create_data.py --check to tell.
-        waveform = load_audio(path, rate, start_s, end_s, warnings=[])
-        if not np.any(waveform):
-            raise AudioError(f"{path} is silent (all zero) from {start_s:.2f} to {end_s:.2f} s.")
-        waveform = change_speed(waveform, speed)
-        if len(waveform) >= wanted:
-            return waveform[:wanted]
-        return tile(waveform, wanted, int(position * len(waveform)))
-
-
-def _augmented(
-    augmenter: Callable[[np.ndarray, np.random.Generator], np.ndarray],
-    waveform: np.ndarray,
-    rng: np.random.Generator,
-    skipped: list[tuple[str, str]],
-) -> np.ndarray:
-    """The augmented waveform; as it was, with a report, when the noise or room recording is broken."""
-    try:
-        return augmenter(waveform, rng)
-    except AudioError as error:
-        skipped.append((str(error), "a noise or room recording; the utterance was used without it"))
+        waveform = read_stretch(
+            path, self.crop.sample_rate_hz, samples, position, start_s, end_s, self.crop.min_duration_s
+        )
+        if not np.dot(waveform, waveform):
+            raise AudioError(f"{path} is silent (all zero) where it was to be cropped.")
         return waveform
 
 
+def _batch_of_one(material: Material) -> Material:
+    noise = None if material.noise is None else material.noise[None]
+    response = None if material.response is None else material.response[None]
+    return Material(material.sound[None], material.draws[None], noise, response)
+
+
 def collate(examples: list[Example]) -> dict[str, Any]:
-    """Examples of equal length -> {'sound' [B, T] or [B, F, D], 'labels' [B], 'draws' [B, K], 'skipped' list}."""
-    return {
-        "sound": torch.stack([example.sound for example in examples]),
+    """Examples of equal length -> {'labels' [B], 'draws' [B, K], 'skipped' list, and 'sound' [B, T] or [B, F, D] or
+    'material' of a batch}. In a loader process the tensors are made in memory that it shares with the trainer's."""
+    batch: dict[str, Any] = {
         "labels": torch.tensor([example.label for example in examples], dtype=torch.int64),
-        "draws": torch.stack([example.draws for example in examples]),
+        "draws": default_collate([example.draws for example in examples]),
         "skipped": [item for example in examples for item in example.skipped],
     }
+    if examples[0].material is None:
+        batch["sound"] = default_collate([example.sound for example in examples])
+    else:
+        batch["material"] = collate_materials([example.material for example in examples if example.material])
+    return batch
+
+
+def collate_materials(materials: list[Material]) -> Material:
+    longest = max(len(material.sound) for material in materials)
+    noise = None
+    if any(material.noise is not None for material in materials):
+        none = torch.zeros(next(len(material.noise) for material in materials if material.noise is not None))
+        noise = default_collate([none if material.noise is None else material.noise for material in materials])
+    responses = [material.response for material in materials if material.response is not None]
+    return Material(
+        default_collate(
+            [torch.nn.functional.pad(material.sound, (0, longest - len(material.sound))) for material in materials]
+        ),
+        default_collate([material.draws for material in materials]),
+        noise,
+        default_collate(responses) if responses else None,
+    )

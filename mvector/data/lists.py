@@ -1,11 +1,14 @@
 """Data lists: one utterance a line, `path<TAB>speaker[<TAB>start[<TAB>end]]`, UTF-8; start and end in seconds."""
 
+import hashlib
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mvector.audio.remote import is_remote
+from mvector.audio.tar_members import file_of
 from mvector.errors import DataListError
 
 # How many recordings of a list are looked for on the disk to learn which folder its relative paths start from.
@@ -24,12 +27,16 @@ class Utterance:
 
 
 def read_data_list(path: str | Path, data_root: str | Path | None = None) -> list[Utterance]:
-    """The utterances of a data list, in its order.
+    """The utterances of a data list, in its order; also of shards (see `mvector.data.shards`).
 
     A relative recording path is looked for under `data_root` if that is given, else in the working directory, then
     in the list's folder. Some missing recordings are no error here (training counts and skips them); a list of which
     no recording exists is one. Raises DataListError with file, line and what was found.
     """
+    from mvector.data.shards import names_shards, read_shards  # which are made of utterances
+
+    if names_shards(path):
+        return read_shards(path)
     names: list[str] = []
     rest: list[tuple[str, float | None, float | None]] = []
     speakers: dict[str, str] = {}  # one string object per speaker, not one per line
@@ -55,6 +62,14 @@ def speaker_classes(utterances: Iterable[Utterance]) -> dict[str, int]:
     """Speaker → class number 0 … S-1; speakers that are integers come first and in numerical order."""
     speakers = {utterance.speaker for utterance in utterances}
     return {speaker: number for number, speaker in enumerate(sorted(speakers, key=_speaker_order))}
+
+
+def list_digest(utterances: Iterable[Utterance]) -> str:
+    """32 hexadecimal digits for a list's recordings and speakers, in their order."""
+    digest = hashlib.sha256()
+    for one in utterances:
+        digest.update(repr((one.path, one.speaker, one.start_s, one.end_s)).encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()[:32]
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
@@ -99,8 +114,10 @@ def resolve_paths(names: Sequence[str], list_path: str | Path, data_root: str | 
 
 
 def _first_folder(name: str, folders: Sequence[str]) -> str | None:
+    if is_remote(name):
+        return ""
     for folder in folders:
-        if os.path.exists(os.path.join(folder, name)):
+        if os.path.exists(file_of(os.path.join(folder, name))):
             return folder
     return None
 

@@ -11,6 +11,7 @@ from mvector.data.convert import convert_recordings, renaming
 from mvector.data.list_writer import rewrite_enroll_map, rewrite_trials, write_data_list, write_lines
 from mvector.data.lists import Utterance, read_data_list
 from mvector.data.prepare import ENROLL_MAP_FILE, LIST_FILES, TRIAL_FILES
+from mvector.data.shards import names_shards
 from mvector.data.trials import is_trial_list
 from mvector.errors import DataListError
 
@@ -28,11 +29,16 @@ class ListFiles:
 
     def read(self) -> dict[str, list[Utterance]]:
         """File name → utterances of each data list."""
-        names = [path.name for path in [*self.data, *self.trials]]
+        names = [_list_name(path) for path in [*self.data, *self.trials]]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise DataListError(f"two lists are called {twice}; rename one, since both are written into one folder.")
-        return {path.name: read_data_list(path) for path in self.data}
+        return {_list_name(path): read_data_list(path) for path in self.data}
+
+
+def _list_name(path: Path) -> str:
+    """What the list is called when it is written again; what is left of shards is a data list."""
+    return f"{path.parent.name}_list.txt" if names_shards(path) else path.name
 
 
 def lists_in(folder: str | Path) -> ListFiles:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvector.data.lists import Utterance, read_data_list, read_lines, resolve_paths
+from mvector.data.shards import names_shards
 from mvector.data.trial_lines import KALDI_LABELS as KALDI_LABELS
 from mvector.data.trial_lines import TrialLines, line_of_enrollment, read_trial_lines, trial_form
 from mvector.errors import DataListError, nearest
@@ -99,6 +100,8 @@ def all_pairs(enroll: Sequence[Utterance], test: Sequence[Utterance]) -> Trials:
 
 def is_trial_list(path: str | Path) -> bool:
     """Whether the first line of a list has one of the two forms of a trial (and not that of a data list)."""
+    if names_shards(path):
+        return False
     for _, line in read_lines(path):
         return trial_form(line) is not None
     raise DataListError(f"{path}: the list is empty.")

@@ -33,10 +33,14 @@ class AAMLoss(nn.Module):
         """Set the margin in radians (a margin scheduler calls this at every step)."""
         self.margin = margin
 
+    def margined(self, cosines: Tensor) -> Tensor:
+        """What the margin makes of a right speaker's cosine; any shape."""
+        return add_angular_margin(cosines, self.margin, self.easy_margin)
+
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
             cosines = at_least_float32(logits)
             right = labels.unsqueeze(1)
-            margined = add_angular_margin(cosines.gather(1, right), self.margin, self.easy_margin)  # [B, 1]
+            margined = self.margined(cosines.gather(1, right))  # [B, 1]
             scores = self.scale * cosines.scatter(1, right, margined)
             return functional.cross_entropy(scores, labels, label_smoothing=self.label_smoothing)

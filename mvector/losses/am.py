@@ -28,9 +28,13 @@ class AMLoss(nn.Module):
         """Set the margin, a difference of cosines (a margin scheduler calls this at every step)."""
         self.margin = margin
 
+    def margined(self, cosines: Tensor) -> Tensor:
+        """What the margin makes of a right speaker's cosine; any shape."""
+        return cosines - self.margin
+
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
             cosines = at_least_float32(logits)
             right = labels.unsqueeze(1)
-            scores = self.scale * cosines.scatter(1, right, cosines.gather(1, right) - self.margin)
+            scores = self.scale * cosines.scatter(1, right, self.margined(cosines.gather(1, right)))
             return functional.cross_entropy(scores, labels, label_smoothing=self.label_smoothing)

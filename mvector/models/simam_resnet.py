@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mvector.errors import ConfigError
-from mvector.models.layers import FrameConv, FrameNorm, require_frames
+from mvector.models.layers import FrameConv, FrameNorm, channels_last, require_frames
 from mvector.models.resnet import projection, residual_stages
 from mvector.models.statistics_pooling import attended_statistics
 from mvector.registry import BACKBONES
@@ -104,5 +104,6 @@ class SimAMResNet(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         require_frames(features, self.min_frames, self)
-        x = self.front(features.transpose(1, 2).unsqueeze(1))  # [B, 8 C, D / 8, F / 8]
+        x = self.front[:3](features.transpose(1, 2).unsqueeze(1))  # [B, C, D, F]
+        x = self.front[3:](channels_last(x))  # [B, 8 C, D / 8, F / 8]
         return self.bottleneck(self.drop(self.pooling(x.flatten(1, 2))))

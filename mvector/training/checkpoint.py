@@ -1,20 +1,79 @@
-"""The state of a training run on disk: tensors and plain numbers only, readable with weights_only=True."""
+"""The folders that a run writes: last_model with its whole state, best_model, and the average of the last epochs.
+
+The state on disk holds tensors and plain numbers only, readable with weights_only=True.
+"""
 
 import logging
-import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mvector.config import Config, load_config
-from mvector.errors import ModelError
-from mvector.model_directory import CONFIG, recover
+from mvector.embedder import SpeakerEmbedder
+from mvector.errors import ModelError, MVectorError
+from mvector.losses.partial_fc import PartialFC
+from mvector.model_directory import replace_directory, save_model, write_text
+from mvector.training.ranks import is_first
+
+if TYPE_CHECKING:
+    from mvector.training.run import TrainingRun
 
 logger = logging.getLogger("mvector")
 
 STATE = "training_state.pt"
-FORMAT = 1
+FORMAT = 2
+LAST, BEST, AVERAGE = "last_model", "best_model", "average_model"
+
+
+def save_last_model(run: "TrainingRun", state: dict[str, Any]) -> None:
+    """last_model: the model, and the state that the run needs to go on as if it had never stopped."""
+
+    _save(run, LAST, run.model, run.last_metrics, state)
+    if run.skipped and is_first():
+        report = "".join(f"{path}\t{reason}\n" for path, reason in sorted(run.skipped.items()))
+        write_or_explain(run, lambda: write_text(run.folder / "skipped.tsv", report))
+
+
+def save_best_model(run: "TrainingRun") -> None:
+    """best_model: the model as it is, with the best metrics."""
+    _save(run, BEST, run.model, run.best_metrics or run.metrics(None))
+
+
+def save_average_model(run: "TrainingRun", model: SpeakerEmbedder, metrics: dict[str, Any]) -> None:
+    """average_model: the average of the last epochs, with the classifier of the last one for fine-tuning."""
+    _save(run, AVERAGE, model, metrics)
+
+
+def write_or_explain(run: "TrainingRun", write: Callable[[], None]) -> None:
+    """Do `write`; what a full disk or a folder without permission raises becomes a sentence that says what is safe."""
+    from safetensors import SafetensorError
+
+    try:
+        write()
+    except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: torch.save on a full disk
+        last = run.folder / LAST
+        safe = f"the last complete checkpoint is {last}" if (last / STATE).is_file() else "nothing was saved before"
+        raise MVectorError(
+            f"{run.folder} cannot be written at epoch {run.epoch + 1}, batch {run.first_batch} "
+            f"({str(error).splitlines()[0]}); {safe}. Make room there, and go on with --resume_model auto."
+        ) from error
+
+
+def _save(
+    run: "TrainingRun", name: str, model: SpeakerEmbedder, metrics: dict[str, Any], state: dict[str, Any] | None = None
+) -> None:
+    """Write a model directory of the run. All processes call it: the first one writes, a sharded classifier comes from
+    all."""
+    classifier = run.classifier.gathered() if isinstance(run.classifier, PartialFC) else run.classifier
+
+    def fill(folder: Path) -> None:
+        save_model(folder, model, run.config, metrics, run.speakers, classifier)
+        if state is not None:
+            save_state(folder, state)
+
+    if is_first():
+        write_or_explain(run, lambda: replace_directory(run.folder / name, fill))
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
@@ -37,50 +96,3 @@ def load_state(folder: Path) -> dict[str, Any]:
     if state.get("format") != FORMAT:
         raise ModelError(f"{path} has format {state.get('format')}; this version reads format {FORMAT}")
     return state
-
-
-def find_run(
-    run_folder: Path, config: Config, resume_model: Path | None = None, pretrained_model: str | None = None
-) -> Path | None:
-    """The folder to go on from: `resume_model`, or an unfinished run in `run_folder` of the same configuration that
-    started from the same pretrained model.
-
-    None means a new run (see :func:`set_aside`). Raises ModelError when `resume_model` cannot be gone on from; other
-    settings than that run had are allowed, with a warning that names them.
-    """
-    if resume_model is not None:
-        recover(resume_model)
-        load_state(resume_model)
-        then = _comparable(load_config(resume_model / CONFIG)).splitlines()
-        now = _comparable(config).splitlines()
-        if changed := [line for line in now if line not in then]:
-            logger.warning("going on with other settings than %s had: %s", resume_model, ", ".join(changed))
-        return resume_model
-    last = run_folder / "last_model"
-    recover(last)
-    if not (last / STATE).is_file():
-        return None
-    same = _comparable(load_config(last / CONFIG)) == _comparable(config)
-    state = load_state(last) if same else {}
-    if same and state["epoch"] < config.train_conf.max_epoch and state["pretrained_model"] == pretrained_model:
-        logger.info("an unfinished run of this configuration is in %s", last)
-        return last
-    return None
-
-
-def set_aside(folder: Path) -> None:
-    """Keep what an earlier run left in `folder` as `folder`.previous-N: a new run never overwrites it."""
-    if not folder.exists():
-        return
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.previous-{number}")).exists():
-        number += 1
-    os.replace(folder, aside)
-    logger.info("what an earlier run left in %s is kept in %s", folder, aside)
-
-
-def _comparable(config: Config) -> str:
-    """The configuration without the number of speakers, which is counted from the list when a run starts."""
-    copy = config.model_copy(deep=True)
-    copy.model_conf.classifier.num_speakers = None
-    return copy.describe()

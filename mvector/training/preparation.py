@@ -1,7 +1,7 @@
 """From a configuration to what a run reads: augmentation, training examples, batches, development trials."""
 
+import copy
 import logging
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +9,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from mvector.audio import audio_info
-from mvector.audio.augmentation import Noise, RoomAndChannel, Volume
-from mvector.config import AugmentationConfig, Config
+from mvector.audio.augmentation import WaveformAugment
+from mvector.config import Config
 from mvector.data.corpora.demo import ensure_demo_corpus
 from mvector.data.dataset import Augmentation, CropSettings, TrainingDataset, collate
 from mvector.data.lists import Utterance, read_data_list
-from mvector.data.samplers import EpochBatches, PKBatches, crops_per_utterance
+from mvector.data.loader_process import keep_freed_memory, start_loader_process
+from mvector.data.packed_features import PackedFeatureDataset, load_features, require_no_augmentation_of_sound
+from mvector.data.samplers import BalancedBatches, Batches, EpochBatches, PKBatches, crops_per_utterance
+from mvector.data.shard_batches import ShardBatches
+from mvector.data.shards import shard_numbers
 from mvector.data.trials import Trials, load_trials
 from mvector.errors import ConfigError, MVectorError
 from mvector.features import AudioFeaturizer
-from mvector.features.spec_augment import SpecAugment
+from mvector.training import ranks
+from mvector.training.augmentation import build_augmentation
 
 logger = logging.getLogger("mvector")
 
@@ -39,8 +44,11 @@ class Development:
 
 
 def read_training_list(config: Config) -> list[Utterance]:
-    """The utterances of dataset_conf.train_list; the synthetic corpus is made when its list is asked for."""
+    """The utterances of dataset_conf.train_list, or those whose features are in dataset_conf.train_features; the
+    synthetic corpus is made when its list is asked for."""
     data = config.dataset_conf
+    if data.train_features is not None:
+        return load_features(data.train_features).utterances
     if data.train_list is None:
         raise ConfigError("dataset_conf.train_list is not set; `python create_data.py --help` shows how to make one")
     if Path(data.train_list).parent == DEMO_FOLDER:
@@ -83,9 +91,16 @@ def _require_permission(config: Config, test_list: str) -> None:
 
 
 def build_dataset(
-    config: Config, utterances: Sequence[Utterance], classes: dict[str, int], featurizer: AudioFeaturizer | None
-) -> TrainingDataset:
-    """The training examples; with a `featurizer` they come as features, without as waveforms."""
+    config: Config,
+    utterances: Sequence[Utterance],
+    classes: dict[str, int],
+    featurizer: AudioFeaturizer | None,
+    device: torch.device | None = None,
+) -> TrainingDataset | PackedFeatureDataset:
+    """The training examples. With a `featurizer` they come as features, without as waveforms; for a `device` that
+    augments itself (:func:`augments_on_device`) as what these are made of. Where dataset_conf.train_features is set
+    they are features that were computed ahead, in any case.
+    """
     data = config.dataset_conf.dataset
     crop = CropSettings(
         duration_s=data.max_duration,
@@ -95,61 +110,48 @@ def build_dataset(
     )
     augmentation = Augmentation()
     if config.augmentation is not None:
-        augmentation = build_augmentation(config.augmentation, data.sample_rate)
-    return TrainingDataset(utterances, classes, crop, augmentation, config.train_conf.seed, featurizer)
-
-
-def build_augmentation(conf: AugmentationConfig, sample_rate_hz: int) -> Augmentation:
-    """What the sections of the augmentation file describe; a section that is absent or never applied is None."""
-    augmentation = Augmentation()
-    if conf.speed:
-        augmentation.speed_prob = conf.speed.prob
-        augmentation.speed_classes = conf.speed.speed_perturb_3_class and conf.speed.prob > 0
-    if (conf.reverb and conf.reverb.prob > 0) or (conf.channel and conf.channel.prob > 0):
-        augmentation.room_and_channel = RoomAndChannel(
-            sample_rate_hz,
-            reverb_dir=conf.reverb.reverb_dir if conf.reverb else None,
-            reverb_prob=conf.reverb.prob if conf.reverb else 0.0,
-            channel_prob=conf.channel.prob if conf.channel else 0.0,
-            **(
-                {
-                    "min_bandwidth_hz": conf.channel.min_bandwidth_Hz,
-                    "max_bandwidth_hz": conf.channel.max_bandwidth_Hz,
-                    "max_low_cut_hz": conf.channel.max_low_cut_Hz,
-                    "max_tilt_db": conf.channel.max_tilt_dB,
-                }
-                if conf.channel
-                else {}
-            ),
-        )
-    if conf.noise and conf.noise.prob > 0:
-        augmentation.noise_prob = conf.noise.prob
-        augmentation.noise = Noise(conf.noise.noise_dir, conf.noise.min_snr_dB, conf.noise.max_snr_dB, sample_rate_hz)
-    if conf.volume and conf.volume.prob > 0:
-        augmentation.volume_prob = conf.volume.prob
-        augmentation.volume = Volume(conf.volume.min_gain_dBFS, conf.volume.max_gain_dBFS)
-    if conf.spec_aug and conf.spec_aug.prob > 0:
-        augmentation.spec_augment = SpecAugment(**conf.spec_aug.model_dump())
-    return augmentation
+        augmentation = build_augmentation(config.augmentation, data.sample_rate, config.dataset_conf.data_root)
+    if config.dataset_conf.train_features is not None:
+        require_no_augmentation_of_sound(config)
+        packed = load_features(config.dataset_conf.train_features)
+        packed.require_recipe(config)
+        featurizer = featurizer or AudioFeaturizer(**config.preprocess_conf.model_dump())
+        return PackedFeatureDataset(packed, classes, crop, augmentation, config.train_conf.seed, featurizer)
+    on_device = featurizer is None and device is not None and augments_on_device(device)
+    return TrainingDataset(utterances, classes, crop, augmentation, config.train_conf.seed, featurizer, on_device)
 
 
 def build_batches(
-    config: Config, utterances: Sequence[Utterance], dataset: TrainingDataset
-) -> EpochBatches | PKBatches:
+    config: Config,
+    utterances: Sequence[Utterance],
+    dataset: TrainingDataset | PackedFeatureDataset,
+    batch_size: int | None = None,
+) -> Batches:
+    """The batches of all processes (ranks), of which this one gets its share. `batch_size` is that of a whole batch;
+    None: as many as the configuration says for each process."""
     data, seed = config.dataset_conf, config.train_conf.seed
+    rank, count = ranks.rank(), ranks.world_size()
+    batch_size, drop_last = batch_size or data.sampler.batch_size * count, data.sampler.drop_last
     if data.is_use_pksampler:
         speakers = [utterance.speaker for utterance in utterances]
-        return PKBatches(speakers, data.sampler.batch_size, data.sample_per_id, seed)
+        return PKBatches(speakers, batch_size, data.sample_per_id, seed, rank, count)
+    if data.sampler.balance_speakers:
+        speakers = [utterance.speaker for utterance in utterances]
+        return BalancedBatches(speakers, batch_size, drop_last, seed, rank, count)
     seconds_per_crop = data.sampler.seconds_per_crop
     durations = np.zeros(len(utterances)) if seconds_per_crop is None else _durations_s(utterances)
     crops = crops_per_utterance(durations, seconds_per_crop)
-    return EpochBatches(crops, data.sampler.batch_size, data.sampler.drop_last, seed)
+    shards = None if data.train_features is not None else shard_numbers(utterances)
+    if shards is not None:
+        return ShardBatches(crops, shards, batch_size, drop_last, seed, rank, count)
+    return EpochBatches(crops, batch_size, drop_last, seed, rank, count)
 
 
 def build_loader(
-    config: Config, dataset: TrainingDataset, batches: EpochBatches | PKBatches, device: torch.device
+    config: Config, dataset: TrainingDataset | PackedFeatureDataset, batches: Batches, device: torch.device
 ) -> DataLoader:
     workers = config.dataset_conf.dataLoader.num_workers
+    keep_freed_memory(of_trainer=True)
     return DataLoader(
         dataset,
         batch_sampler=batches,
@@ -157,17 +159,24 @@ def build_loader(
         collate_fn=collate,
         # The loader seeds its workers from here; from the global generator it would shift what dropout draws.
         generator=torch.Generator().manual_seed(config.train_conf.seed),
-        worker_init_fn=_leave_signals_to_trainer,
+        worker_init_fn=start_loader_process,
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
         prefetch_factor=4 if workers else None,
     )
 
 
-def _leave_signals_to_trainer(_: int) -> None:
-    """Workers ignore Ctrl-C and SIGTERM: the trainer saves first and then ends them."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def device_augmentation(dataset: Dataset, device: torch.device) -> WaveformAugment | None:
+    """What makes waveforms of a batch's materials, on the device; None where the batches hold something else. A copy:
+    the dataset goes to loader processes, which have no business on the device."""
+    if not isinstance(dataset, TrainingDataset) or not dataset.on_device:
+        return None
+    return copy.deepcopy(dataset.augment).to(device)
+
+
+def augments_on_device(device: torch.device) -> bool:
+    """Whether waveforms are made of their materials on the device, for a whole batch: on GPUs of CUDA and ROCm."""
+    return device.type == "cuda"
 
 
 def features_in_workers(device: torch.device) -> bool:

@@ -8,7 +8,15 @@ import pytest
 import soundfile
 import torch
 
-from mvector.audio.augmentation import Noise, RoomAndChannel, Volume
+from mvector.audio.augmentation import (
+    ChannelRange,
+    NoiseCategory,
+    Noises,
+    Recordings,
+    RoomResponses,
+    WaveformDraws,
+    list_sounds,
+)
 from mvector.data.dataset import Augmentation, CropSettings, TrainingDataset, collate
 from mvector.data.lists import Utterance
 from mvector.data.samplers import Draw
@@ -103,7 +111,7 @@ def test_speed_classes(tmp_path):
     """A tone at 1.1 times the speed is 1.1 times as high, and counts as another speaker."""
     path = tmp_path / "tone.wav"
     soundfile.write(path, 0.3 * np.sin(2 * np.pi * 1000 * np.arange(3 * RATE) / RATE).astype(np.float32), RATE)
-    data = dataset([str(path), str(path)], augment=Augmentation(speed_prob=1.0, speed_classes=True))
+    data = dataset([str(path), str(path)], augment=Augmentation(WaveformDraws(speed_prob=1.0), speed_classes=True))
     assert data.num_classes == 6
     heard = {}
     for repeat in range(40):
@@ -125,26 +133,61 @@ def test_features_in_the_worker_equal_features_of_the_batch(ramp):
     torch.testing.assert_close(collate([in_worker[draw] for draw in draws])["sound"], expected)
 
 
-def test_everything_at_once_stays_finite_and_reproducible(ramp, tmp_path):
+@pytest.fixture
+def everything(tmp_path) -> Augmentation:
     for folder, count in (("noise", 2), ("rooms", 2)):
         (tmp_path / folder).mkdir()
         for n in range(count):
             rng = np.random.default_rng(n)
             decay = np.exp(-np.arange(8000) / 800) if folder == "rooms" else 1.0
             soundfile.write(tmp_path / folder / f"{n}.wav", 0.2 * rng.standard_normal(8000) * decay, RATE)
-    augment = Augmentation(
-        speed_prob=1.0,
-        room_and_channel=RoomAndChannel(RATE, str(tmp_path / "rooms"), 0.7, 0.7),
-        noise=Noise(str(tmp_path / "noise"), 0, 10, RATE),
-        noise_prob=0.7,
-        volume=Volume(-10, 10),
-        volume_prob=0.7,
+    noise = NoiseCategory("noise", 0.7, Recordings(list_sounds(str(tmp_path / "noise"))), 0, 10)
+    return Augmentation(
+        WaveformDraws(
+            speed_prob=1.0,
+            responses=RoomResponses(list_sounds(str(tmp_path / "rooms")), RATE),
+            room_prob=0.7,
+            channel=ChannelRange(0.7),
+            noises=Noises([noise], RATE),
+            volume_db=(-10, 10),
+            volume_prob=0.7,
+        )
     )
-    one, two = dataset([ramp], augment=augment), dataset([ramp], augment=augment)
+
+
+def test_everything_at_once_stays_finite_and_reproducible(ramp, everything):
+    one, two = dataset([ramp], augment=everything), dataset([ramp], augment=everything)
     for n in range(10):
         sound = one[Draw(0, 0, n)].sound
         assert torch.isfinite(sound).all()
         assert torch.equal(sound, two[Draw(0, 0, n)].sound)
+
+
+def test_a_device_makes_the_same_waveforms_of_materials(ramp, everything):
+    """What a worker augments one by one, the module makes of a batch of materials, as a GPU does."""
+    crop = CropSettings(0.8, target_db=-20.0)
+    in_worker, outside = dataset([ramp], crop, everything), dataset([ramp], crop, everything, on_device=True)
+    draws = [Draw(0, 0, n) for n in range(16)]
+    batch = collate([outside[draw] for draw in draws])
+    assert "sound" not in batch
+    waveforms = outside.augment(batch["material"])
+    expected = collate([in_worker[draw] for draw in draws])
+    torch.testing.assert_close(waveforms, expected["sound"], rtol=0, atol=1e-5 * float(expected["sound"].abs().max()))
+    assert torch.equal(batch["labels"], expected["labels"])
+    assert torch.equal(batch["draws"], expected["draws"])
+
+
+def test_a_broken_room_and_a_broken_noise_are_left_out_and_reported(ramp, tmp_path):
+    (tmp_path / "x.wav").write_bytes(b"x")
+    broken = str(tmp_path / "x.wav")
+    noise = NoiseCategory("music", 1.0, Recordings([broken]), 0, 10)
+    draws = WaveformDraws(responses=RoomResponses([broken], RATE), room_prob=1.0, noises=Noises([noise], RATE))
+    example = dataset([ramp], augment=Augmentation(draws))[Draw(0, 0, 0)]
+    plain = dataset([ramp])[Draw(0, 0, 0)]
+    assert torch.equal(example.sound, plain.sound)
+    assert [path for path, _ in example.skipped] == [broken, broken]
+    assert "room" in example.skipped[0][1]
+    assert "music" in example.skipped[1][1]
 
 
 @pytest.mark.slow
@@ -152,7 +195,7 @@ def test_spawned_workers_give_the_same_examples(ramp):
     """Windows and macOS start workers afresh: the dataset must travel to them whole."""
     from torch.utils.data import DataLoader
 
-    data = dataset([ramp, ramp], augment=Augmentation(speed_prob=1.0, spec_augment=SpecAugment(1.0)),
+    data = dataset([ramp, ramp], augment=Augmentation(WaveformDraws(speed_prob=1.0), spec_augment=SpecAugment(1.0)),
                    featurizer=AudioFeaturizer("Fbank", {"num_mel_bins": 20}))  # fmt: skip
     draws = [[Draw(0, n % 2, n) for n in range(4)], [Draw(1, n % 2, n) for n in range(4)]]
     loader = DataLoader(data, batch_sampler=draws, num_workers=1, collate_fn=collate, multiprocessing_context="spawn")

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mvector.data.samplers import EpochBatches, PKBatches, crops_per_utterance
+from mvector.data.samplers import BalancedBatches, EpochBatches, PKBatches, crops_per_utterance
 from mvector.errors import ConfigError, DataListError
 
 
@@ -28,9 +28,82 @@ def test_an_epoch_draws_every_example_once(drop_last):
     assert len(list(batches)) == len(batches)
 
 
-def test_a_last_batch_of_one_is_left_out():
-    batches = EpochBatches(np.ones(7, int), batch_size=3, drop_last=False, seed=0)
-    assert [len(batch) for batch in batches] == [3, 3]
+@pytest.mark.parametrize(
+    ("examples", "batch_size", "ranks", "sizes"),
+    [
+        (7, 3, 1, [3, 2, 2]),
+        (6, 3, 1, [3, 3]),
+        (5, 2, 1, [2, 3]),  # halves of 2 and 1 would leave batch norm one utterance
+        (3, 4, 1, [3]),
+        (131, 64, 1, [64, 34, 33]),
+        (131, 64, 2, [64, 34, 33]),
+        (9, 4, 2, [4, 5]),
+    ],
+)
+def test_what_is_left_after_full_batches_is_shared_with_the_one_before(examples, batch_size, ranks, sizes):
+    batches = EpochBatches(np.ones(examples, int), batch_size, False, 0, ranks=ranks)
+    assert [len(batch) for batch in batches.whole_batches()] == sizes
+    assert len(batches) == len(sizes)
+
+
+KINDS = {
+    "every utterance once": lambda size, rank, ranks: EpochBatches(np.arange(1, 11), size, False, 4, rank, ranks),
+    "balanced": lambda size, rank, ranks: BalancedBatches(
+        [*"aaaaaaaaabbbbccccccddde" * 3], size, False, 4, rank, ranks
+    ),
+    "P×K": lambda size, rank, ranks: PKBatches([*"aaaabbbbbccccdddddd" * 3], size, 4, 4, rank, ranks),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_the_shares_of_the_ranks_make_up_the_batches_of_one_process(kind, ranks):
+    """Nothing is lost or doubled, and every rank has as many as any other, or one more."""
+    alone = KINDS[kind](16, 0, 1)
+    shares = [KINDS[kind](16, rank, ranks) for rank in range(ranks)]
+    for batches in (alone, *shares):
+        batches.epoch, batches.first_batch = 3, 1
+    whole = list(alone)
+    assert len(whole) == len(alone) - 1 > 0
+    for parts, batch in zip(zip(*shares, strict=True), whole, strict=True):
+        assert [draw for part in parts for draw in part] == batch
+        sizes = {len(part) for part in parts}
+        assert max(sizes) - min(sizes) <= 1
+        assert min(sizes) >= 2
+
+
+def test_each_process_needs_two_utterances():
+    with pytest.raises(ConfigError, match="batch_size must be at least 2 in each of the 4 processes"):
+        EpochBatches(np.ones(50, int), 7, True, 0, 0, 4)
+    with pytest.raises(DataListError, match="fewer than one batch"):
+        EpochBatches(np.ones(7, int), 8, False, 0, 0, 4)
+
+
+def test_balanced_batches_draw_every_speaker_equally_often():
+    speakers = ["many"] * 30 + ["few"] * 2 + ["one"] + ["some"] * 7
+    batches = BalancedBatches(speakers, 8, False, 1)
+    for batches.epoch in range(3):
+        draws = [draw for batch in batches for draw in batch]
+        assert len(draws) == len(set(draws)) == 40
+        assert Counter(speakers[draw.utterance] for draw in draws) == dict.fromkeys(("many", "few", "one", "some"), 10)
+        for start in range(0, 40, 4):  # round by round
+            assert len({speakers[draw.utterance] for draw in draws[start : start + 4]}) == 4
+        for speaker, repeats in (("few", [0] * 2 + [1] * 2 + [2] * 2 + [3] * 2 + [4] * 2), ("one", list(range(10)))):
+            assert sorted(draw.repeat for draw in draws if speakers[draw.utterance] == speaker) == repeats
+        # All of a speaker's utterances come before any of them comes again.
+        of_some = [draw for draw in draws if speakers[draw.utterance] == "some"]
+        assert [draw.repeat for draw in of_some] == [0] * 7 + [1] * 3
+        assert len({draw.utterance for draw in of_some}) == 7
+
+
+def test_balanced_batches_give_the_odd_draws_to_other_speakers_in_every_epoch():
+    batches = BalancedBatches([*"aaabbcd"], 7, False, 0)
+    extra = set()
+    for batches.epoch in range(20):
+        counts = Counter("aaabbcd"[draw.utterance] for batch in batches for draw in batch)
+        assert sorted(counts.values()) == [1, 2, 2, 2]
+        extra.add(min(counts, key=counts.__getitem__))
+    assert extra == set("abcd")
 
 
 def test_order_is_a_function_of_seed_and_epoch():

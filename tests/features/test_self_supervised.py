@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_front_ends import KINDS, extractor, reference, save_front_end
 
 from mvector.config import load_config
 from mvector.embedder import SpeakerEmbedder
@@ -21,6 +20,7 @@ from mvector.features import AudioFeaturizer
 from mvector.features.self_supervised import SelfSupervised, StackedFbank
 from mvector.model_directory import load_model, save_model
 from mvector.predict import MVectorPredictor
+from tests.tiny_front_ends import KINDS, extractor, reference, save_front_end
 
 pytest.importorskip("transformers")
 WITH_MASKS = ("wavlm-large", "wav2vec2-large", "w2v-bert")  # whose published batches are right when given masks

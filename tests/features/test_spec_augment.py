@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mvector.features.spec_augment import SpecAugment
+from mvector.features.spec_augment import SpecAugment, _covered, _intervals
 
 
 def draws(augment: SpecAugment, count: int, seed: int = 0) -> torch.Tensor:
@@ -46,3 +46,18 @@ def test_time_warp_moves_a_point_by_at_most_the_limit_and_keeps_the_ends():
     shift = (warped - time).abs().amax(dim=(1, 2))
     assert shift.max() <= 5.01
     assert shift.max() > 2
+
+
+def test_masks_written_one_by_one_are_those_of_the_whole_batch():
+    """What a CPU and what a GPU does, both on the CPU."""
+    augment = SpecAugment(prob=0.7, freq_mask_ratio=0.5, n_freq_masks=2, time_mask_ratio=0.3, n_time_masks=3)
+    rng = np.random.default_rng(8)
+    features = torch.from_numpy(rng.uniform(1, 2, (40, 31, 17)).astype(np.float32))
+    draws = torch.from_numpy(np.stack([augment.draw(rng) for _ in range(40)]))
+    masks = draws[:, 3:].unflatten(1, (-1, 2)).numpy()
+    in_band = _covered(torch.from_numpy(_intervals(masks[:, :2], 17, 0.5)), 17)
+    in_time = _covered(torch.from_numpy(_intervals(masks[:, 2:], 31, 0.3)), 31)
+    hidden = (in_band[:, None, :] | in_time[:, :, None]) & (draws[:, 0] < 0.7)[:, None, None]
+    assert 0.1 < hidden.float().mean() < 0.9
+    assert torch.equal(augment(features, draws), features.masked_fill(hidden, 0.0))
+    assert features.min() >= 1  # what was given is left as it was

@@ -5,10 +5,10 @@ import re
 
 import pytest
 import torch
-from loss_data import OF_1_1, some_cosines, some_embeddings
 
 from mvector.losses import MarginScheduler, SpeakerClassifier
 from mvector.registry import LOSSES
+from tests.losses.loss_data import OF_1_1, some_cosines, some_embeddings
 
 NAMES = LOSSES.names()
 WITH_MARGIN = [name for name in NAMES if "margin" in inspect.signature(LOSSES.get(name)).parameters]

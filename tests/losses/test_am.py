@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from loss_data import mean_cross_entropy, recorded_cosines, some_cosines
 
 from mvector.losses import AMLoss
+from tests.losses.loss_data import mean_cross_entropy, recorded_cosines, some_cosines
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.3])

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from loss_data import some_cosines
 
 from mvector.losses import CircleLoss
+from tests.losses.loss_data import some_cosines
 
 
 def by_formula(cosines, labels, margin, scale, weights_of=None):

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from loss_data import cosine, mean, mean_cross_entropy, recorded_embeddings, some_embeddings
 
 from mvector.losses import GE2ELoss
+from tests.losses.loss_data import cosine, mean, mean_cross_entropy, recorded_embeddings, some_embeddings
 
 
 def unit(row):

@@ -2,11 +2,11 @@
 
 import pytest
 import yaml
-from loss_data import OF_1_1
 
 from mvector.config import load_config
 from mvector.errors import ConfigError
 from mvector.registry import LOSSES
+from tests.losses.loss_data import OF_1_1
 
 COMPARING = [name for name in LOSSES.names() if getattr(LOSSES.get(name), "needs_pk_batches", False)]
 

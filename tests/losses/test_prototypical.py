@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from loss_data import cosine, mean, mean_cross_entropy, recorded_embeddings, some_embeddings
 
 from mvector.losses import PrototypicalLoss
+from tests.losses.loss_data import cosine, mean, mean_cross_entropy, recorded_embeddings, some_embeddings
 
 
 def scores_by_loops(embeddings, labels, w, b):

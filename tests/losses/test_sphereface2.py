@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from loss_data import recorded_cosines, some_cosines
 
 from mvector.errors import ConfigError
 from mvector.losses import SphereFace2
+from tests.losses.loss_data import recorded_cosines, some_cosines
 
 
 def spread(z, t):

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from loss_data import mean_cross_entropy, recorded_cosines, some_cosines
 
 from mvector.losses import AAMLoss, SpeakerClassifier, SubCenterLoss
+from tests.losses.loss_data import mean_cross_entropy, recorded_cosines, some_cosines
 
 
 def by_angles(cosines, labels, K, margin, scale, easy_margin=False, label_smoothing=0.0, k_top=0, penalty=0.0):

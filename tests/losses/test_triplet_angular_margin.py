@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from loss_data import cosine, mean_cross_entropy, recorded_cosines, recorded_embeddings, some_embeddings
 
 from mvector.losses import TripletAngularMarginLoss
+from tests.losses.loss_data import cosine, mean_cross_entropy, recorded_cosines, recorded_embeddings, some_embeddings
 
 COUNTS = [3, 3, 3, 3]
 UNEVEN = [4, 1, 2, 3]

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_models import fill
 from torch import nn
 
 from mvector import zoo
 from mvector.errors import ConfigError, TooShortError
 from mvector.models.ge2e import GE2E, LSTMLayers
+from tests.golden_models import fill
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

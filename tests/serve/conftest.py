@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sound_files import encoded
 
 from tests.conftest import TINY_CONFIG
+from tests.serve.sound_files import encoded
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sound_files import encoded, flac_that_claims
 
 from mvector.predict import MVectorPredictor
 from mvector.serve.failures import STATUS_OF_KIND, RequestError
 from mvector.serve.keys import SCOPES, key_line, new_key
 from mvector.serve.logs import JsonFormatter
 from mvector.serve.spoofing import SpoofingSuspected
+from tests.serve.sound_files import encoded, flac_that_claims
 
 HOSTILE_NAMES = [
     "../../etc/passwd",

@@ -8,7 +8,12 @@ import time
 
 import numpy as np
 import pytest
-from sound_files import (
+
+from mvector.audio import load_audio
+from mvector.serve.decoder_process import decode
+from mvector.serve.decoders import REFUSALS, DecoderPool
+from mvector.serve.failures import RequestError
+from tests.serve.sound_files import (
     RATE,
     WRITTEN,
     encoded,
@@ -17,11 +22,6 @@ from sound_files import (
     mutations,
     wav_that_claims,
 )
-
-from mvector.audio import load_audio
-from mvector.serve.decoder_process import decode
-from mvector.serve.decoders import REFUSALS, DecoderPool
-from mvector.serve.failures import RequestError
 
 LIMITS = {"sample_rate_hz": RATE, "max_duration_s": 10.0}
 

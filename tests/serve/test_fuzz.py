@@ -3,8 +3,9 @@
 import re
 
 import pytest
-from processes import running_service
-from sound_files import WRITTEN, encoded, mutations
+
+from tests.serve.processes import running_service
+from tests.serve.sound_files import WRITTEN, encoded, mutations
 
 LEAK = re.compile(r"Traceback|File \"|/work|/tmp|/home|/usr|site-packages|\.py\b")
 

@@ -10,12 +10,12 @@ import urllib.error
 import urllib.request
 
 import pytest
-from processes import ROOT, answering, running_service
 
 from mvector.cli.serve import build_parser, checked_settings, main
 from mvector.errors import ConfigError
 from mvector.serve import Settings
 from mvector.serve.keys import ENVIRONMENT, parse_key
+from tests.serve.processes import ROOT, answering, running_service
 
 
 def post(address: str, data: bytes, **headers: str) -> tuple[int, dict]:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import Page, chromium, needs_chromium
-from processes import Running, running_service
-from sound_files import encoded
 
 from mvector.serve.keys import key_line, new_key
+from tests.serve.browser import Page, chromium, needs_chromium
+from tests.serve.processes import Running, running_service
+from tests.serve.sound_files import encoded
 
 pytestmark = [needs_chromium, pytest.mark.slow]
 PICTURES = os.environ.get("MVECTOR_PAGE_PICTURES")  # a folder, to look at the page oneself

@@ -1,6 +1,7 @@
 """A tiny corpus of buzzing voices, made from formulas, and a configuration that trains on it in a second."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def quick_settings(corpus: dict[str, str]) -> dict:
             "optimizer_args": {"lr": 0.005},
             "scheduler_args": {"warmup_epoch": 1, "min_lr": 1e-5},
         },
-        "train_conf": {"max_epoch": 3, "log_interval": 2, "seed": 7},
+        "train_conf": {"max_epoch": 3, "log_interval": 2, "seed": 7, "enable_amp": False},
         "augmentation": {
             "speed": {"prob": 0.5, "speed_perturb_3_class": True},
             "volume": {"prob": 0.5},
@@ -90,6 +91,30 @@ def quick_settings(corpus: dict[str, str]) -> dict:
             "spec_aug": {"prob": 0.5},
         },
     }
+
+
+class StopAfter:
+    """Stands in for StopRequest: asks to stop after `steps` steps."""
+
+    def __init__(self, steps: float):
+        self.left = steps
+
+    def __enter__(self) -> "StopAfter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def asked(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+
+@pytest.fixture
+def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """stop_after(n): every training from now on is asked to stop after n steps, as by Ctrl-C; infinity: never."""
+    return lambda steps: monkeypatch.setattr("mvector.trainer.StopRequest", lambda: StopAfter(steps))
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_front_ends import save_front_end
 
 from mvector.config import load_config
 from mvector.data.trials import load_trials
@@ -19,6 +18,7 @@ from mvector.model_directory import load_model
 from mvector.predict import MVectorPredictor
 from mvector.trainer import Interrupted, MVectorTrainer
 from mvector.training.run import TrainingRun
+from tests.tiny_front_ends import save_front_end
 
 pytest.importorskip("transformers")
 NAME = "EcapaTdnn_wavlm tiny"
@@ -146,7 +146,7 @@ def test_mixed_precision_covers_the_front_end(settings, source, tmp_path):
     settings["train_conf"]["enable_amp"] = True
     seen = set()
     trainer = MVectorTrainer(load_config(settings), device="cpu")
-    step = trainer._step
+    step = trainer.compute_loss
 
     def watched(run, batch):
         layer = run.embedder.featurizer.feature.model.encoder.layers[0].feed_forward.intermediate_dense
@@ -156,7 +156,7 @@ def test_mixed_precision_covers_the_front_end(settings, source, tmp_path):
         finally:
             hook.remove()
 
-    trainer._step = watched
+    trainer.compute_loss = watched
     run = trainer.train(tmp_path / "models", tmp_path / "log", do_eval=False)
     assert seen == {torch.bfloat16}
     assert all(value.isfinite().all() for value in front_end(run.folder / "last_model").values())

@@ -1,5 +1,7 @@
 import builtins
 import json
+import os
+import sys
 
 import pytest
 
@@ -72,4 +74,46 @@ def test_a_viewer_that_breaks_later_only_warns(tmp_path, caplog):
     tracker.record(2, **{"Train/loss": 0.5})
     tracker.close()
     assert caplog.text.count("disk full") == 1
+    assert len(read_records(tmp_path / "metrics.jsonl")) == 2
+
+
+def test_tensorboard_by_name_and_a_resumed_run_does_not_double_its_curve(tmp_path):
+    pytest.importorskip("tensorboard", reason="tensorboard is in the extra dev")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    tracker = Tracker(tmp_path, viewer="TensorBoard")
+    for step in (1, 2, 3):
+        tracker.record(step, epoch=1, **{"Train/loss": 2.0 - step})
+    tracker.close()
+    resumed = Tracker(tmp_path, resume_step=2, viewer="TensorBoard")
+    for step in (3, 4):
+        resumed.record(step, epoch=1, **{"Train/loss": 2.0 - step})
+    resumed.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("Train/loss")] == [
+        (1, 1.0), (2, 0.0), (3, -1.0), (4, -2.0)
+    ]  # fmt: skip
+    assert not any(path.name.startswith("vdlrecords") for path in tmp_path.iterdir())
+
+
+def test_a_missing_viewer_is_named_with_the_way_to_install_it(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    tracker = Tracker(tmp_path, viewer="TensorBoard")
+    tracker.record(1, **{"Train/loss": 1.0})
+    tracker.close()
+    assert "TensorBoard is not usable" in caplog.text
+    assert "pip install tensorboard" in caplog.text
+    assert read_records(tmp_path / "metrics.jsonl") == [{"step": 1, "loss": 1.0}]
+
+
+def test_the_records_are_replaced_at_once(tmp_path, monkeypatch):
+    """Killed while a resumed run forgets lines, the old ones are still there."""
+    tracker = Tracker(tmp_path)
+    for step in (1, 2):
+        tracker.record(step, **{"Train/loss": 1.0})
+    tracker.close()
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        Tracker(tmp_path, resume_step=1)
     assert len(read_records(tmp_path / "metrics.jsonl")) == 2

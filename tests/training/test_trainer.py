@@ -276,7 +276,7 @@ def test_losses_and_classifiers_that_do_not_fit_are_refused(settings, tmp_path):
         train(settings, tmp_path)
 
 
-def test_several_processes_are_refused_before_they_overwrite_each_other(settings, tmp_path, monkeypatch):
+def test_a_number_of_processes_without_torchrun_is_refused(settings, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="torchrun"):
         train(settings, tmp_path)
@@ -324,7 +324,7 @@ def test_pk_batches(settings, tmp_path):
     settings["dataset_conf"] |= {"is_use_pksampler": True, "sample_per_id": 3}
     run, _ = train(settings, tmp_path)
     batch = next(iter(run.batches))
-    labels = run.dataset.labels[[draw.utterance for draw in batch]]
+    labels = [run.dataset.recordings.label(draw.utterance) for draw in batch]
     assert sorted(np.bincount(labels, minlength=6).tolist()) == [0, 0, 0, 0, 3, 3]
 
 
@@ -349,7 +349,7 @@ def _nothing():
 def test_a_diverging_run_stops_with_advice(settings, tmp_path):
     settings["optimizer_conf"] = {"optimizer": "SGD", "optimizer_args": {"lr": 1e30}, "scheduler": "StepLR",
                                   "scheduler_args": {"step_size": 1}}  # fmt: skip
-    settings["train_conf"] |= {"log_interval": 1000, "save_interval_minutes": 1e-9}
+    settings["train_conf"] |= {"log_interval": 1000, "save_every_minutes": 1e-9}
     with pytest.raises(MVectorError, match="learning rate"):
         train(settings, tmp_path)
     weights = tmp_path / "models" / "EcapaTdnn_Fbank" / "last_model" / "model.safetensors"

@@ -2,10 +2,10 @@ import re
 
 import pytest
 import torch
-from golden_models import GoldenModel
 
 from mvector import zoo
 from mvector.errors import ConfigError, ModelError
+from tests.golden_models import GoldenModel
 
 ARGUMENTS = {"input_size": 20, "embd_dim": 8, "pooling_type": "TAP", "channels": [16, 16, 16, 16, 32]}
 

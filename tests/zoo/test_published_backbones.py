@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from golden_models import NAMES, GoldenModel
 
 from mvector import zoo
+from tests.golden_models import NAMES, GoldenModel
 
 
 @pytest.mark.parametrize("name", NAMES)

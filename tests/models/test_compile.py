@@ -1,0 +1,94 @@
+"""torch.compile: the compiled networks give the numbers of the plain ones, in inference and over steps of training."""
+
+import copy
+import shutil
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from mvector.registry import BACKBONES
+
+TINY = {  # as small as they can be: each kernel is a C++ program that has to be compiled
+    "EcapaTdnn": {
+        "embd_dim": 16,
+        "channels": [16, 16, 24],
+        "kernel_sizes": [5, 3, 1],
+        "dilations": [1, 2, 1],
+        "attention_channels": 8,
+        "res2net_scale": 4,
+        "se_channels": 8,
+    },
+    "ResNet": {"embd_dim": 16, "m_channels": 4, "num_blocks": [1, 1, 1, 1]},
+}
+needs_compiler = pytest.mark.skipif(
+    sys.platform == "win32" or not (shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")),
+    reason="torch.compile needs a C++ compiler, a system package",
+)
+
+
+def build(name: str) -> nn.Module:
+    torch.manual_seed(5)
+    return BACKBONES.build(name, TINY[name], input_size=24)
+
+
+def losses_of_training(network: nn.Module, forward: nn.Module, precision: torch.dtype) -> list[float]:
+    """Losses of five steps towards fixed labels; `forward` shares the weights of `network`."""
+    generator = torch.Generator().manual_seed(8)
+    features, labels = torch.randn(6, 40, 24, generator=generator), torch.arange(6) % 4
+    torch.manual_seed(6)
+    head = nn.Linear(16, 4)
+    optimizer = torch.optim.SGD([*network.parameters(), *head.parameters()], lr=0.1)
+    network.train()
+    losses = []
+    for _ in range(5):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
+            logits = head(forward(features))
+        loss = nn.functional.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_a_compiled_network_trains_as_the_plain_one(name):
+    """The 2-D network in the layout that the trainer gives it."""
+    plain = build(name).to(memory_format=torch.channels_last) if name == "ResNet" else build(name)
+    network = copy.deepcopy(plain)
+    torch.compiler.reset()
+    expected = losses_of_training(plain, plain, torch.float32)
+    found = losses_of_training(network, torch.compile(network), torch.float32)
+    assert expected[-1] < 0.7 * expected[0]  # it learns at all
+    assert found == pytest.approx(expected, rel=1e-3)
+    for key, value in plain.state_dict().items():  # the same keys, and batch statistics are kept
+        assert torch.allclose(network.state_dict()[key].float(), value.float(), rtol=1e-2, atol=1e-3), key
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_a_compiled_network_trains_under_autocast():
+    network = build("EcapaTdnn")
+    torch.compiler.reset()
+    losses = losses_of_training(network, torch.compile(network), torch.bfloat16)
+    expected = losses_of_training(plain := build("EcapaTdnn"), plain, torch.bfloat16)
+    assert losses == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_a_compiled_network_embeds_as_the_plain_one():
+    """Of any length: the graph is compiled for a second one, and must serve a third."""
+    network = build("EcapaTdnn").eval()
+    torch.compiler.reset()
+    compiled = torch.compile(network, dynamic=True)
+    generator = torch.Generator().manual_seed(9)
+    with torch.inference_mode():
+        for frames in (40, 61, 123):
+            features = torch.randn(1, frames, 24, generator=generator)
+            expected = network(features)
+            assert (compiled(features) - expected).norm() <= 1e-5 * expected.norm()
