@@ -641,9 +641,7 @@ SENTENCES = {
         "{name} 的 noise_dir、noise_list 和 `source: training` 给出了 {given} 个；应当恰好给出一个"
     ),
     "the prob of all categories and of noise add up to {total}, but an utterance gets one at most: "
-    "they may add up to 1": (
-        "所有类别与 noise 的 prob 之和为 {total}，但一句话最多加一种噪声：总和不能超过 1"
-    ),
+    "they may add up to 1": ("所有类别与 noise 的 prob 之和为 {total}，但一句话最多加一种噪声：总和不能超过 1"),
     "simulated rooms need the package pyroomacoustics (`pip install pyroomacoustics`), which cannot be imported: "
     "{reason}. Or give recorded impulse responses in reverb_dir.": (
         "模拟房间需要 pyroomacoustics（`pip install pyroomacoustics`），但无法导入：{reason}。"
@@ -1487,8 +1485,8 @@ SENTENCES = {
     "raise dataset_conf.dataLoader.num_workers: there are more cores than processes that load.": (
         "增大 dataset_conf.dataLoader.num_workers：CPU 核数多于读取数据的进程数。"
     ),
-    "compute the features once with tools/extract_features.py and set dataset_conf.train_features, if you train without "
-    "augmentation of the sound.": (
+    "compute the features once with tools/extract_features.py and set dataset_conf.train_features, if you train "
+    "without augmentation of the sound.": (
         "如果训练时不对声音做增强，先用 tools/extract_features.py 提取特征，再设置 dataset_conf.train_features。"
     ),
     "lower dataset_conf.dataset.max_duration, or take a cheaper feature: the device computes it itself.": (

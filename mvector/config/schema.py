@@ -216,8 +216,8 @@ class ModelConf(Section):
     )
     precision: Literal["float32", "bfloat16", "bf16"] = Field(
         default="float32",
-        description="What a stored model embeds recordings in: float32, or bfloat16 (or bf16 for short), which is up to "
-        "twice as quick where the processor has it and changes cosines in the fourth decimal. Thresholds found by "
+        description="What a stored model embeds recordings in: float32, or bfloat16 (or bf16 for short), which is up "
+        "to twice as quick where the processor has it and changes cosines in the fourth decimal. Thresholds found by "
         "evaluation belong to the precision; training has its own, `train_conf.enable_amp`.",
     )
     classifier: ClassifierConf = Field(default_factory=ClassifierConf)
