@@ -60,8 +60,8 @@ def write_text(path: Path, text: str) -> None:
 def replace_directory(path: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` write into a new folder, then put that folder in the place of `path`.
 
-    Where `fill` fails, `path` stays as it is. Killed in between, either `path` is whole, or it is missing and `path.new`
-    is whole (see :func:`recover`).
+    Where `fill` fails, `path` stays as it is. Killed in between, `path` is whole, or it is missing and `path.new` is
+    whole (see :func:`recover`).
     """
     recover(path)
     new, old = path.with_name(path.name + ".new"), path.with_name(path.name + ".old")
