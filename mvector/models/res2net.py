@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mvector.errors import ConfigError
-from mvector.models.layers import FrameNorm, channels_last, require_frames
+from mvector.models.layers import FrameNorm, require_frames
 from mvector.models.res2net_layers import Res2Block, Res2NetTrunk
 from mvector.registry import BACKBONES, POOLINGS
 
@@ -125,7 +125,7 @@ class Res2Net(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         require_frames(features, self.min_frames, self)
         x = features.transpose(1, 2).unsqueeze(1)  # [B, 1, D, F]
-        x = channels_last(self.max_pool(self.bn1(self.conv1(x)).relu_()))  # [B, m_channels, D / 6, F / 6]
+        x = self.max_pool(self.bn1(self.conv1(x)).relu_())  # [B, m_channels, D / 6, F / 6]
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # [B, 32 · m_channels, D / 48, F / 48]
         return self.bn3(self.linear(self.bn2(self.pooling(x.flatten(1, 2)))))
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mvector.errors import ConfigError
-from mvector.models.layers import channels_last, require_frames
+from mvector.models.layers import require_frames
 from mvector.registry import POOLINGS
 
 FUSION_REDUCTION = 4
@@ -176,6 +176,6 @@ class Res2NetTrunk(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         require_frames(features, self.min_frames, self)
         x = features.transpose(1, 2).unsqueeze(1)  # [B, 1, D, F]
-        x = self.maps(channels_last(self.bn1(self.conv1(x)).relu_()))
+        x = self.maps(self.bn1(self.conv1(x)).relu_())
         x = self.seg_1(self.pool(x.flatten(1, 2)))
         return self.seg_2(self.seg_bn_1(x.relu())) if self.two_emb_layer else x

@@ -107,8 +107,9 @@ class TrainingRun:
         if self.classifier is not None:
             self.network["classifier"] = self.classifier
         self.network.to(device)
-        if any(isinstance(module, nn.Conv2d) for module in self.network.modules()):
-            # Convolutions over time and frequency run at almost twice the speed; mypy knows no overload for it.
+        if device.type == "cuda" and any(isinstance(module, nn.Conv2d) for module in self.network.modules()):
+            # For a GPU's convolutions over time and frequency. On a CPU the networks decide for themselves
+            # (`mvector.models.layers.channels_last`). mypy knows no overload for it.
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.train_conf.sync_batch_norm and world_size() > 1:
             synchronise_batch_norm(self.network)

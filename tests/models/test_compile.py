@@ -57,8 +57,7 @@ def losses_of_training(network: nn.Module, forward: nn.Module, precision: torch.
 @needs_compiler
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_a_compiled_network_trains_as_the_plain_one(name):
-    """The 2-D network in the layout that the trainer gives it."""
-    plain = build(name).to(memory_format=torch.channels_last) if name == "ResNet" else build(name)
+    plain = build(name)
     network = copy.deepcopy(plain)
     torch.compiler.reset()
     expected = losses_of_training(plain, plain, torch.float32)
