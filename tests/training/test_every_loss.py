@@ -147,7 +147,7 @@ def test_triplets_are_drawn_from_pk_batches_by_themselves(small, tmp_path):
     settings["dataset_conf"]["is_use_pksampler"] = False  # as in the files of mvector 1.1
     run = train(settings, tmp_path)
     for batch in run.batches:
-        labels = run.dataset.labels[[draw.utterance for draw in batch]]
+        labels = [run.dataset.recordings.label(draw.utterance) for draw in batch]
         assert sorted(np.bincount(labels, minlength=6).tolist()) == [0, 0, 0, 2, 2, 2]
     stored = json.loads((tmp_path / "models/Net_Fbank/best_model/metrics.json").read_text(encoding="utf-8"))
     assert stored["step"] == 6
