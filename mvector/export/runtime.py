@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -158,11 +159,7 @@ def _open_with_onnxruntime(path: Path) -> Opened:
 
 
 def _open_with_openvino(path: Path) -> Opened:
-    try:
-        import openvino
-    except Exception as error:
-        raise _missing("openvino", error) from error
-    core = openvino.Core()
+    core = _openvino_core()
     settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": _threads()}
     if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         settings["INFERENCE_PRECISION_HINT"] = "bf16"
@@ -174,6 +171,20 @@ def _open_with_openvino(path: Path) -> Opened:
     last = model.output().get_partial_shape()[-1]
     size = last.get_length() if last.is_static else None
     return (lambda values: compiled([values])[0]), model.input().get_partial_shape().rank.get_length(), size, metadata
+
+
+@cache
+def _openvino_core() -> Any:
+    """The one core of the process, kept to its end.
+
+    Each core of OpenVINO gives the thread a stack for signal handlers. Of two cores, the second to go gives back the
+    stack of the first, which is gone, and the process ends without a word at the next signal it handles.
+    """
+    try:
+        import openvino
+    except Exception as error:
+        raise _missing("openvino", error) from error
+    return openvino.Core()
 
 
 def _threads() -> int:

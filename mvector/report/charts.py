@@ -155,8 +155,11 @@ def threshold_chart(curve: ErrorCurve, points: Sequence[OperatingPoint], say: Wo
     )
 
 
-def reliability_chart(llrs: ArrayLike, labels: ArrayLike, counts: ArrayLike | None, say: Words) -> Chart:
-    """What share of the trials were targets where the LLR said p, both kinds weighted to be equally frequent."""
+def reliability_chart(llrs: ArrayLike, labels: ArrayLike, counts: ArrayLike | None, say: Words) -> Chart | None:
+    """What share of the trials were targets where the LLR said p, both kinds weighted to be equally frequent.
+
+    None where no dot would have trials enough.
+    """
     llr, target, count = check_trials(llrs, labels, counts)
     weight = np.ones(len(llr)) if count is None else count.astype(np.float64)
     said = 1 / (1 + np.exp(-np.clip(llr.astype(np.float64), -50, 50)))
@@ -167,6 +170,8 @@ def reliability_chart(llrs: ArrayLike, labels: ArrayLike, counts: ArrayLike | No
         return np.bincount(bins, of, RELIABILITY_BINS).astype(np.float64)
 
     enough = total(weight) >= FEWEST_IN_A_DOT
+    if not enough.any():
+        return None
     mass = np.where(enough, total(share), 1.0)
     expected, observed = (total(share * said) / mass)[enough], (total(share * target) / mass)[enough]
     x, y = (

@@ -100,8 +100,11 @@ def report_page(report: Report, curve: ErrorCurve, points: Sequence[OperatingPoi
         distribution_chart(scored.scores, scored.labels, scored.counts, points, say),
         threshold_chart(curve, points, say),
     ]
+    reliability = None
     if report.llrs is not None:
-        charts.append(reliability_chart(report.llrs, scored.labels, scored.counts, say))
+        reliability = reliability_chart(report.llrs, scored.labels, scored.counts, say)
+    if reliability:
+        charts.append(reliability)
     written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z")
     body: list[object] = [
         element("header", element("h1", report.name),
@@ -122,7 +125,7 @@ def report_page(report: Report, curve: ErrorCurve, points: Sequence[OperatingPoi
     for title, facts in ((say("Model"), report.model), (say("Data"), report.data)):
         if facts:
             body.append(_section(title, fact_table(facts)))
-    shown = _methods(report)
+    shown = _methods(report, reliability is not None)
     method = [[element("dt", say(name)), element("dd", say(text))] for name, text in METHOD.items() if name in shown]
     body.append(_section(say("How each number was computed"), element("dl", method, class_="method")))
     files = say("Beside this page: report.json (everything), conditions.csv, worst_pairs.csv, worst_speakers.csv, "
@@ -229,11 +232,13 @@ def _worst(report: Report, say: Words) -> list[object]:
     return [element("p", told, class_="note"), worst_case_tables(report.worst, say)]
 
 
-def _methods(report: Report) -> set[str]:
-    """Which of the explanations concern this report."""
+def _methods(report: Report, reliability: bool) -> set[str]:
+    """Which of the explanations concern this report; `reliability`: it has that picture."""
     shown = {"EER", "minDCF", "FRR at a FAR", "min Cllr", "Areas", "Interval"}
     if report.llrs is not None:
-        shown |= {"actDCF", "Cllr", "Reliability"}
+        shown |= {"actDCF", "Cllr"}
+    if reliability:
+        shown.add("Reliability")
     if report.conditions:
         shown.add("Conditions")
     if report.worst is not None:

@@ -147,6 +147,18 @@ def test_openvino_gives_the_same_but_for_its_rounding(files, recordings, kind):
     assert rounded.contrast(*recordings) == pytest.approx(exact.contrast(*recordings), abs=0.01)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGCHLD; needs a POSIX system package")
+def test_a_process_that_used_openvino_survives_a_signal(files):
+    program = (
+        "import faulthandler, gc, signal, subprocess, sys; from mvector.predict import MVectorPredictor\n"
+        "faulthandler.enable(); signal.signal(signal.SIGCHLD, lambda *_: print('handled'))\n"
+        "MVectorPredictor(model_path=sys.argv[1], device='openvino'); gc.collect(); subprocess.run([sys.executable, '-c', ''])"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(files.network)], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "handled" in done.stdout
+
+
 # ---------------------------------------------------------------- the command
 
 

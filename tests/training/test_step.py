@@ -198,16 +198,16 @@ def test_a_gradient_that_is_not_finite_is_never_saved(plain, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_a_compiled_network_learns_the_same(settings, tmp_path):
-    settings["train_conf"]["max_epoch"] = 1
-    plain = train(settings, tmp_path / "plain", do_eval=False)
-    settings["train_conf"]["use_compile"] = True
+def test_a_compiled_network_learns_the_same(plain, tmp_path):
+    plain["train_conf"]["max_epoch"] = 1
+    eager = train(plain, tmp_path / "eager", do_eval=False)
+    plain["train_conf"]["use_compile"] = True
     try:
-        compiled = train(settings, tmp_path / "compiled", do_eval=False)
+        compiled = train(plain, tmp_path / "compiled", do_eval=False)
     except MVectorError as error:
         pytest.skip(f"needs a C++ compiler, a system package: {error}")
-    for name, value in plain.network.state_dict().items():
-        torch.testing.assert_close(compiled.network.state_dict()[name], value, rtol=1e-2, atol=1e-3, msg=name)
+    for name, value in eager.network.state_dict().items():
+        torch.testing.assert_close(compiled.network.state_dict()[name], value, rtol=1e-3, atol=1e-4, msg=name)
     assert not any("_orig_mod" in name for name in compiled.embedder.state_dict())
 
 
