@@ -12,7 +12,15 @@ from mvector.export.onnx_files import export_onnx
 from mvector.export.torchscript import export_torchscript
 from mvector.model_directory import load_model, save_model
 
-CHANNELS = {"embd_dim": 24, "channels": [16, 16, 16, 16, 48], "attention_channels": 8, "se_channels": 8}
+CHANNELS = {  # one block, since the time of an export goes with the number of operations
+    "embd_dim": 24,
+    "channels": [16, 16, 48],
+    "kernel_sizes": [5, 3, 1],
+    "dilations": [1, 2, 1],
+    "res2net_scale": 4,
+    "attention_channels": 8,
+    "se_channels": 8,
+}
 SHERPA_FBANK = {"num_mel_bins": 80, "snip_edges": False, "high_freq": -400.0}
 
 

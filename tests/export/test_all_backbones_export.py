@@ -1,6 +1,7 @@
 """Every registered backbone as an ONNX and a TorchScript file, at any length and batch size."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from mvector.errors import ModelError
 from mvector.export.graphs import EMBEDDING, FEATURES, least_length, network_graph
 from mvector.export.onnx_files import OPSET, network_model
 from mvector.export.torchscript import script
+from mvector.models.redimnet import SIZES
 from mvector.registry import BACKBONES
+from tests.export.conftest import CHANNELS
 
 BINS = 80
 pytestmark = pytest.mark.slow
@@ -20,11 +23,22 @@ pytestmark = pytest.mark.slow
 IN_WINDOWS = {"GE2E": {"window_frames": 8, "window_shift": 5}}
 # The time of an export goes with the number of operations: one block of each kind is enough here.
 SHALLOW = {
+    "EcapaTdnn": CHANNELS,
     "ERes2Net": {"num_blocks": (1, 1, 1, 1), "scale": 2},
     "ERes2NetV2": {"num_blocks": (1, 1, 1, 1), "scale": 2},
     "Res2Net": {"layers": (1, 1, 1, 1)},
     "Res2Net34": {"num_blocks": (1, 1, 1, 1)},
+    "ResNet": {"num_blocks": (1, 1, 1, 1)},
 }
+
+
+@pytest.fixture(autouse=True)
+def _fewer_layers(monkeypatch):
+    """Of the families whose numbers of layers are no arguments."""
+    monkeypatch.setattr("mvector.models.campplus.DENSE_BLOCKS", ((2, 3, 1), (3, 3, 2), (2, 3, 2)))
+    size = SIZES["B0"]
+    fewer = replace(size, stages=[stage._replace(blocks=1) for stage in size.stages])
+    monkeypatch.setitem(SIZES, "B0", fewer)
 
 
 def small_members() -> dict[str, dict]:
@@ -53,15 +67,16 @@ def test_an_lstm_over_the_whole_utterance_is_refused():
 
 
 @pytest.mark.parametrize("name", BACKBONES.names())
-def test_files_equal_torch_at_every_length_and_batch_size(name):
+def test_files_equal_torch_at_every_length_and_batch_size(name, monkeypatch):
     backbone = small(name)
+    graph = network_graph(backbone, BINS)
+    monkeypatch.setattr("mvector.export.onnx_files.network_graph", lambda *_: graph)  # which is made alike for both
     file, least = network_model(backbone, BINS)
     assert least <= 10
     session = onnxruntime.InferenceSession(file.SerializeToString(), providers=["CPUExecutionProvider"])
     assert [(i.name, len(i.shape), i.shape[2]) for i in session.get_inputs()] == [(FEATURES, 3, BINS)]
     assert [(o.name, o.shape[1]) for o in session.get_outputs()] == [(EMBEDDING, 12)]
     assert [(opset.domain, opset.version) for opset in file.opset_import] == [("", OPSET)]
-    graph = network_graph(backbone, BINS)
     scripted = script(graph)
     # Around the segments of CAM++ (100 frames after a stride of 2), and where strides leave a remainder.
     for frames in sorted({least, least + 1, 12, 99, 100, 101, 199, 200, 201, 202, 398, 401, 777}):

@@ -18,7 +18,7 @@ from mvector.export.onnx_files import _runner, export_onnx, front_end_model
 from mvector.export.torchscript import script
 from mvector.features import AudioFeaturizer
 from mvector.model_directory import load_model
-from tests.export.conftest import write_model
+from tests.export.conftest import CHANNELS, write_model
 
 
 def run(path, values: np.ndarray) -> np.ndarray:
@@ -165,8 +165,8 @@ def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("backbone", "arguments"),
     [
-        ("EcapaTdnn", {"channels": [64, 64, 64, 64, 96], "embd_dim": 48}),
-        ("ResNet", {"depth": 18, "m_channels": 8, "embd_dim": 48}),
+        ("EcapaTdnn", {**CHANNELS, "channels": [64, 64, 96], "attention_channels": 64, "embd_dim": 48}),
+        ("ResNet", {"num_blocks": [1, 1, 1, 1], "m_channels": 8, "embd_dim": 48}),
     ],
 )
 @pytest.mark.slow

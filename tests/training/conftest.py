@@ -56,6 +56,18 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
+@pytest.fixture(autouse=True)
+def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture of the curves would be half of the time of these runs; a test that looks at it asks for `pictures`."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr("mvector.metrics.training_curves.save_training_curves", lambda *_: None)
+
+
+@pytest.fixture
+def pictures() -> None:
+    """Curves are drawn."""
+
+
 @pytest.fixture
 def settings(corpus: dict[str, str]) -> dict:
     """A configuration as a dict, for load_config, to be changed freely."""

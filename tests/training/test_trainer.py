@@ -28,7 +28,7 @@ def train(settings: dict, folder: Path, **arguments) -> tuple[TrainingRun, dict]
     return run, run.best_metrics or run.last_metrics
 
 
-def test_a_run_writes_what_is_promised(settings, tmp_path):
+def test_a_run_writes_what_is_promised(settings, pictures, tmp_path):
     _, metrics = train(settings, tmp_path)
     models, log = tmp_path / "models" / "EcapaTdnn_Fbank", tmp_path / "log" / "EcapaTdnn_Fbank"
     for name in ("best_model", "last_model"):
