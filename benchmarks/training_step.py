@@ -48,10 +48,7 @@ def our_network(row: str) -> torch.nn.Module:
         CAM: ("CAMPPlus", {"embd_dim": 192}),
         RESNET: ("ResNet", {"depth": 34}),
     }.get(row, (row, {}))
-    network = BACKBONES.build(name, arguments, input_size=BINS)
-    if any(isinstance(module, torch.nn.Conv2d) for module in network.modules()):
-        network.to(memory_format=torch.channels_last)  # as the trainer does
-    return network
+    return BACKBONES.build(name, arguments, input_size=BINS)
 
 
 def our_loss(network: Any, device: str = "cpu") -> tuple[torch.nn.Module, Callable]:
@@ -213,7 +210,7 @@ def measure_gpu(arguments: argparse.Namespace) -> None:
     for name in GPU_BACKBONES:
         for batch in arguments.batch_sizes:
             for compiled in (False, True):
-                network = our_network(name).to("cuda")
+                network = our_network(name).to("cuda", memory_format=torch.channels_last)  # as the trainer does
                 classifier, loss = our_loss(network, "cuda")
                 gflop = gflop_of_step(network, batch)
                 step = stepper(

@@ -152,9 +152,11 @@ def test_a_process_that_used_openvino_survives_a_signal(files):
     program = (
         "import faulthandler, gc, signal, subprocess, sys; from mvector.predict import MVectorPredictor\n"
         "faulthandler.enable(); signal.signal(signal.SIGCHLD, lambda *_: print('handled'))\n"
-        "MVectorPredictor(model_path=sys.argv[1], device='openvino'); gc.collect(); subprocess.run([sys.executable, '-c', ''])"
+        "MVectorPredictor(model_path=sys.argv[1], device='openvino'); gc.collect(); "
+        "subprocess.run([sys.executable, '-c', ''])"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(files.network)], capture_output=True, text=True, cwd=ROOT)
+    words = [sys.executable, "-c", program, str(files.network)]
+    done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "handled" in done.stdout
 

@@ -58,7 +58,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The picture of the curves would be half of the time of these runs; a test that looks at it asks for `pictures`."""
+    """Curves would be half of the time of these runs; a test that looks at their picture asks for `pictures`."""
     if "pictures" not in request.fixturenames:
         monkeypatch.setattr("mvector.metrics.training_curves.save_training_curves", lambda *_: None)
 
