@@ -6,6 +6,7 @@ CN-Celeb, Kaldi    enroll test target|nontarget (also 1|0)
 Columns are separated by spaces, or by two tabs where names hold spaces.
 """
 
+from codecs import BOM_UTF8
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,8 +21,8 @@ from mvector.errors import DataListError
 
 KALDI_LABELS = {"target": True, "nontarget": False, "1": True, "0": False}
 VOXCELEB_LABELS = {"1": True, "0": False}
-# Read at a time: the strings of so many characters are made and dropped again within a processor's cache.
-BLOCK_CHARACTERS = 1 << 18
+# Read at a time: the strings of so many bytes are made and dropped again within a processor's cache.
+BLOCK_BYTES = 1 << 18
 
 Columns = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]
 
@@ -101,9 +102,12 @@ def _is_number(text: str) -> bool:
 def _blocks(path: str | Path) -> Iterator[str]:
     """The text in blocks of whole lines, each of them ended by a line feed."""
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            while block := file.read(BLOCK_CHARACTERS):
-                block += file.readline()
+        with open(path, "rb") as file:  # a fifth of the time of a text file
+            file.seek(len(BOM_UTF8) if file.read(len(BOM_UTF8)) == BOM_UTF8 else 0)
+            while raw := file.read(BLOCK_BYTES):
+                block = (raw + file.readline()).decode()
+                if "\r" in block:
+                    block = block.replace("\r\n", "\n").replace("\r", "\n")
                 yield block if block.endswith("\n") else block + "\n"
     except (UnicodeDecodeError, OSError):
         for _ in read_lines(path):  # meets the same fault and tells it in a sentence
@@ -142,16 +146,18 @@ class _RegularLines:
         middle, joint = self._tables[separator]
         middles, joints = middle.number(tokens[1::2]), joint.number(tokens[::2])
         named, labelled = (joints[1:], joints[:-1]) if voxceleb else (joints[:-1], joints[1:])
-        if not (middle.is_name[middles].all() and joint.is_name[named].all() and (joint.label[labelled] >= 0).all()):
+        label = joint.label.take(labelled)
+        if not (middle.all_names and joint.is_name.take(named).all() and (label >= 0).all()):
             del self._tables[separator]  # what it learnt here may be no names
             return None
-        middle_column, named_column = middle.name_numbers()[middles], joint.name_numbers()[named]
-        label = joint.label[labelled] == 1
+        middle_column, named_column = middle.name_numbers().take(middles), joint.name_numbers().take(named)
+        label = label == 1
         return (middle_column, named_column, label) if voxceleb else (named_column, middle_column, label)
 
 
 class _Tokens:
     """Numbers the different tokens, and keeps for each whether it holds a name, that name's number, and its label.
+    `all_names`: every token so far holds one.
 
     read(token) gives its name (None if there is none) and label (1, 0, or -1 if there is none). Names enter `names`
     when their numbers are asked for.
@@ -162,13 +168,16 @@ class _Tokens:
         self._codes: defaultdict[str, int] = defaultdict(count().__next__)
         self._waiting: list[str | None] = []
         self._name_number = np.empty(0, np.int32)
+        self.all_names = True
         self.is_name = np.empty(0, bool)
         self.label = np.empty(0, np.int8)
 
-    def number(self, tokens: list[str]) -> NDArray[np.int32]:
+    def number(self, tokens: list[str]) -> NDArray[np.intp]:
         """The number of each token; equal tokens have one number."""
-        codes = np.fromiter(map(self._codes.__getitem__, tokens), np.int32, len(tokens))
+        codes = np.fromiter(map(self._codes.__getitem__, tokens), np.intp, len(tokens))
         known = len(self.label)
+        if len(self._codes) == known:
+            return codes
         learnt: list[tuple[str | None, int]] = []
         new = np.flatnonzero(codes >= known)
         for index, code in zip(new.tolist(), codes[new].tolist(), strict=True):
@@ -176,12 +185,15 @@ class _Tokens:
                 learnt.append(self._read(tokens[index]))
         names = [name for name, _ in learnt]
         self._waiting += names
+        self.all_names &= None not in names
         self.is_name = np.append(self.is_name, [name is not None for name in names]).astype(bool, copy=False)
         self.label = np.append(self.label, np.array([label for _, label in learnt], np.int8))
         return codes
 
     def name_numbers(self) -> NDArray[np.int32]:
         """The number in `names` of each token's name; -1 where it has none."""
+        if not self._waiting:
+            return self._name_number
         new = [-1 if name is None else self._names.setdefault(name, len(self._names)) for name in self._waiting]
         self._waiting = []
         self._name_number = np.append(self._name_number, np.array(new, np.int32))

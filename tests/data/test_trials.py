@@ -213,7 +213,7 @@ def made_up_list(seed, form):
 @pytest.mark.parametrize("form", ["voxceleb", "kaldi"])
 @pytest.mark.parametrize("seed", range(12))
 def test_reading_in_blocks(seed, form, folder, monkeypatch):
-    monkeypatch.setattr("mvector.data.trial_lines.BLOCK_CHARACTERS", (60, 1000, 1 << 18)[seed % 3])
+    monkeypatch.setattr("mvector.data.trial_lines.BLOCK_BYTES", (60, 1000, 1 << 18)[seed % 3])
     text = made_up_list(seed, form)
     lines = read_trial_lines(write(folder, "trials.txt", text.replace("\n", "\r\n") if seed % 5 == 0 else text))
     enroll_names, test_names = list(lines.enroll_names), list(lines.test_names)
@@ -233,7 +233,7 @@ def test_reading_in_blocks(seed, form, folder, monkeypatch):
 )
 @pytest.mark.parametrize("place", [1, 7, 40])
 def test_a_wrong_line_anywhere(bad, place, folder, monkeypatch):
-    monkeypatch.setattr("mvector.data.trial_lines.BLOCK_CHARACTERS", 100)
+    monkeypatch.setattr("mvector.data.trial_lines.BLOCK_BYTES", 100)
     lines = ["1 a.wav b.wav", "0 a.wav c.wav"] * 20 + ["", "1 a.wav b.wav"]
     path = write(folder, "trials.txt", "\n".join([*lines[:place], bad, *lines[place:]]))
     with pytest.raises(DataListError, match="expected '1") as error:
