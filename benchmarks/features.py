@@ -3,8 +3,9 @@
     python benchmarks/features.py [--threads 1] [--batch 16] [--repeats 30] [--speech FOLDER]
 
 Each round times all candidates one after the other, in turn, so that whatever else the machine does hits them alike;
-the medians are printed. `one by one` is what AudioFeaturizer does on a CPU; `together` is its way on a GPU. With
---speech Fbank is also timed on that folder's recordings, each by itself, as it comes.
+the medians are printed, with the quartiles in brackets. `one by one` is what AudioFeaturizer does on a CPU;
+`together` is its way on a GPU. With --speech Fbank is also timed on that folder's recordings, each by itself, as it
+comes.
 """
 
 import argparse
@@ -41,7 +42,8 @@ def plain_fbank(waveforms: torch.Tensor, module: Fbank) -> torch.Tensor:
     return features - features.mean(1, keepdim=True)
 
 
-def medians_ms(candidates: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+def quartiles_ms(candidates: dict[str, Callable[[], object]], repeats: int) -> dict[str, tuple[float, ...]]:
+    """First quartile, median and third quartile of the time of each candidate."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for repeat in range(repeats + 3):
         for name, run in candidates.items():
@@ -49,7 +51,7 @@ def medians_ms(candidates: dict[str, Callable[[], object]], repeats: int) -> dic
             run()
             if repeat >= 3:
                 times[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
+    return {name: tuple(statistics.quantiles(values, n=4, method="inclusive")) for name, values in times.items()}
 
 
 def on_recordings(folder: Path, limit: int, repeats: int) -> None:
@@ -66,15 +68,16 @@ def on_recordings(folder: Path, limit: int, repeats: int) -> None:
     except MissingPackageError as error:
         print(error)
     with torch.inference_mode():
-        medians = medians_ms(
+        times = quartiles_ms(
             {name: lambda module=module: [module(one) for one in waveforms] for name, module in modules.items()},
             repeats,
         )
     print(f"{len(waveforms)} recordings of {folder}, {duration_s / len(waveforms):.1f} s on average")
-    for name, median in medians.items():
+    for name, quartiles in times.items():
+        slow, median, quick = (1000 * duration_s / time for time in reversed(quartiles))
         print(
-            f"Fbank {name:11} {1000 * duration_s / median:7.0f} s of sound a second, "
-            f"ours is {median / medians['ours']:.2f} × as quick"
+            f"Fbank {name:11} {median:7.0f} [{slow:.0f}, {quick:.0f}] s of sound a second, "
+            f"ours is {quartiles[1] / times['ours'][1]:.2f} × as quick"
         )
 
 
@@ -105,11 +108,12 @@ def main() -> None:
         if method == "Fbank":
             candidates["plain"] = lambda module=ours.feature: plain_fbank(waveforms, module)
         with torch.inference_mode():
-            medians = medians_ms(candidates, arguments.repeats)
-        for name, median in medians.items():
+            times = quartiles_ms(candidates, arguments.repeats)
+        for name, quartiles in times.items():
+            low, median, high = (time / arguments.batch for time in quartiles)
             print(
-                f"{method:15} {name:11} {median / arguments.batch:7.3f} ms an utterance, "
-                f"{median / arguments.batch / SECONDS:6.3f} ms a second, {median / medians['one by one']:5.2f} × ours"
+                f"{method:15} {name:11} {median:7.3f} [{low:.3f}, {high:.3f}] ms an utterance, "
+                f"{median / SECONDS:6.3f} ms a second, {quartiles[1] / times['one by one'][1]:5.2f} × ours"
             )
     if arguments.speech:
         on_recordings(arguments.speech, 40, arguments.repeats)

@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--requests", type=int, default=0, help="for the growth of memory; 0: not measured")
+    parser.add_argument("--requests", type=int, default=10000, help="for the growth of memory; 0: not measured")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     clip, path = clip_of(arguments.audio_path, arguments.clip_s), f"/v1/{arguments.route}"

@@ -29,6 +29,7 @@ from mvector.metrics import (
     identification_metrics,
     min_dcf,
 )
+from mvector.metrics.detection import nontargets_needed_for_cost
 from mvector.scoring import (
     Calibration,
     Cohort,
@@ -73,11 +74,14 @@ class Evaluation:
             low, high = (100 * bound for bound in self.intervals_95["eer"])
             eer_interval = f" [{low:.2f}, {high:.2f}]"
             dcf_interval = " [{:.3f}, {:.3f}]".format(*self.intervals_95["min_dcf"])
+        cost, needed = f"{self.min_dcf:.4f}{dcf_interval}", nontargets_needed_for_cost(0.01)
+        if self.non_targets < needed:
+            cost = f"not measurable: needs {needed:,} non-target trials"
         left_out = f", {len(self.left_out)} unusable recordings left out" if self.left_out else ""
         speakers = f" by {self.speakers:,} speakers" if self.speakers is not None else ""
         return (
             f"EER {100 * self.eer:.3f} %{eer_interval}, threshold {self.threshold:.4f}, "
-            f"minDCF(0.01) {self.min_dcf:.4f}{dcf_interval} "
+            f"minDCF(0.01) {cost} "
             f"({self.targets:,} target and {self.non_targets:,} non-target trials of {self.utterances:,} "
             f"recordings{speakers}{left_out}; {self.seconds:.1f} s)"
         )

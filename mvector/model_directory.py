@@ -8,7 +8,8 @@
     frontend.safetensors     the weights of a learned feature (use_hf_model), whether they were trained or frozen
     frontend_config.json     what that front end is, so that neither its source nor the Hugging Face hub is needed
 
-A directory is written beside and renamed, so that a reader never meets a half-written one.
+A directory is written beside, flushed to the disk and renamed, so that neither a reader nor a power cut meets a
+half-written one.
 """
 
 import json
@@ -51,17 +52,18 @@ class ModelDirectory:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text beside `path` and put it in place at once."""
+    """Write UTF-8 text beside `path` and put it in place at once; a power cut leaves the old text or the new one."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(text, encoding="utf-8", newline="\n")
+    flush_to_disk(part)
     os.replace(part, path)
 
 
 def replace_directory(path: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` write into a new folder, then put that folder in the place of `path`.
 
-    Where `fill` fails, `path` stays as it is. Killed in between, `path` is whole, or it is missing and `path.new` is
-    whole (see :func:`recover`).
+    Where `fill` fails, `path` stays as it is. Killed in between, or after a power cut, `path` is whole, or it is
+    missing and `path.new` is whole (see :func:`recover`).
     """
     recover(path)
     new, old = path.with_name(path.name + ".new"), path.with_name(path.name + ".old")
@@ -71,6 +73,8 @@ def replace_directory(path: Path, fill: Callable[[Path], None]) -> None:
     part.mkdir(parents=True)
     try:
         fill(part)
+        for written in (*part.rglob("*"), part):
+            flush_to_disk(written)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)  # on a full disk it would take the room that is missing
         raise
@@ -78,7 +82,24 @@ def replace_directory(path: Path, fill: Callable[[Path], None]) -> None:
     if path.exists():
         _rename(path, old)
     _rename(new, path)
+    flush_to_disk(path.parent)  # the renames, before what they replaced is gone
     shutil.rmtree(old, ignore_errors=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file's contents, or a folder's names, are on the disk: a power cut may keep a rename and lose what
+    was written before it. Windows and some network drives cannot flush folders."""
+    windows = os.name == "nt"
+    if windows and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)  # Windows flushes what is open for writing
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _rename(source: Path, target: Path) -> None:

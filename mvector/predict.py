@@ -77,6 +77,8 @@ class MVectorPredictor:
     device          auto, cpu, cuda, cuda:0 … or mps; for an exported model auto, cpu (onnxruntime) or openvino
     overwrites      'a.b=c' texts that override keys of the model's configuration; an exported one is fixed
     keep_audio      keep the recordings of people enrolled from now on, so that another model can take them over
+    index           how enrolled people are searched: exact (everybody is compared), or hnsw, a graph for more than a
+                    million people (see :func:`mvector.store.open_store`)
 
     A recording is a path, the bytes of a sound file, a binary file object, or an array [T] or [T, channels] at
     `sample_rate`. Raises MVectorError kinds: ModelError for the directory, ConfigError for an argument, and for
@@ -93,6 +95,7 @@ class MVectorPredictor:
         device: str = "auto",
         overwrites: str | Sequence[str] = (),
         keep_audio: bool = True,
+        index: str = "exact",
     ):
         self.audio_db_path = audio_db_path
         if threshold is not None and not -1 <= threshold <= 1:
@@ -115,11 +118,12 @@ class MVectorPredictor:
             self._embedding_size = self.model.embedder.embedding_size
         self.config, self.embedder = self.model.config, self.model.embedder
         self.threshold = self.model.threshold if threshold is None else float(threshold)
+        self._threshold_is_given = threshold is not None
         self.calibration = stored_calibration(self.model.metrics)
         self.sample_rate_hz = self.config.dataset_conf.dataset.sample_rate
         if configs is not None:
             self._compare_config(configs)
-        self._recogniser = None if audio_db_path is None else self._open_recogniser(audio_db_path, keep_audio)
+        self._recogniser = None if audio_db_path is None else self._open_recogniser(audio_db_path, keep_audio, index)
 
     def predict(self, audio_data: AudioSource, sample_rate: int = 16000) -> np.ndarray:
         """The embedding [E] float32 of a recording, of length 1, so that a dot product is the cosine similarity.
@@ -208,14 +212,19 @@ class MVectorPredictor:
         """The enrolled voices; raises ConfigError without audio_db_path."""
         return self.recogniser.store
 
-    def _open_recogniser(self, location: str | os.PathLike[str], keep_audio: bool) -> "Recogniser":
+    def _open_recogniser(self, location: str | os.PathLike[str], keep_audio: bool, index: str) -> "Recogniser":
         from mvector.recognition import Recogniser
         from mvector.recognition.scale import Scoring
         from mvector.store import open_store
 
         fingerprint = model_fingerprint(self.model.path, self.config)
         store = open_store(
-            location, fingerprint, self._embedding_size, keep_audio=keep_audio, outlier_score=self.model.threshold
+            location,
+            fingerprint,
+            self._embedding_size,
+            keep_audio=keep_audio,
+            outlier_score=self.model.threshold,
+            index=index,
         )
         scoring = Scoring.of_model(self.model.path, self.model.metrics, fingerprint)
         recogniser = Recogniser(store, scoring, self.config)
@@ -226,7 +235,9 @@ class MVectorPredictor:
         """The caller's threshold, of this call or of this predictor; None where the model's own is to decide."""
         if threshold is not None:
             return threshold
-        return None if self.threshold == self.model.threshold else self.threshold
+        # Or it was assigned to the attribute later, as callers of the mvector package may do.
+        given = self._threshold_is_given or self.threshold != self.model.threshold
+        return self.threshold if given else None
 
     def _embed(
         self,

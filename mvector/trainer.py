@@ -282,6 +282,8 @@ class MVectorTrainer:
         logger.info("epoch %d, %s: %s", run.epoch, kind, result.line())
         if tracker is not None:
             figures = {"Test/eer": result.eer, "Test/min_dcf": result.min_dcf, "Test/threshold": result.threshold}
+            if result.intervals_95 is not None:
+                figures["Test/eer_low"], figures["Test/eer_high"] = result.intervals_95["eer"]
             tracker.record(run.step, epoch=run.epoch, **figures)
         run.last_metrics = run.metrics(result)
         if result.eer <= run.best_eer:

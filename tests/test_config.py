@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -529,6 +530,20 @@ class TestCommitted:
     def test_documentation_is_up_to_date(self):
         committed = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
         assert committed == documentation(), "run: python -m mvector.config > docs/configuration.md"
+
+    def test_documentation_names_the_commands_that_take_set(self):
+        takes = {
+            f.stem
+            for f in (ROOT / "mvector" / "cli").glob("*.py")
+            if "add_set_argument(parser)" in f.read_text("utf-8")
+        }
+        expected = {"mvector calibrate"} if "calibrate" in takes else set()  # the only command without a script
+        for script in [*ROOT.glob("*.py"), *ROOT.glob("tools/*.py")]:
+            module = re.search(r"from mvector\.cli\.(\w+) import main", script.read_text("utf-8"))
+            if module is not None and module[1] in takes:
+                expected.add(script.relative_to(ROOT).as_posix())
+        sentence = documentation().partition("It is taken by")[2].partition("- Names of classes")[0]
+        assert set(re.findall("`(.+?)`", sentence)) == expected
 
     def test_documentation_names_every_key(self):
         text = documentation()

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from mvector.config import load_config
 from mvector.embedder import SpeakerEmbedder
 from mvector.errors import ConfigError, ModelError
-from mvector.model_directory import load_model, load_weights, recover, replace_directory, save_model
+from mvector.model_directory import load_model, load_weights, recover, replace_directory, save_model, write_text
 
 
 def test_a_saved_model_comes_back_with_everything(make_model):
@@ -179,3 +179,36 @@ def test_killed_between_its_renames_a_replacement_is_finished_later(tmp_path, mo
     recover(target)
     # Before the first rename the new directory did not count as whole; after it, it must not be lost.
     assert number_in(target) == (1 if killed_at == 1 else 2)
+
+
+def test_everything_is_on_the_disk_before_a_rename(tmp_path, monkeypatch):
+    """A power cut may keep a rename and lose what was written before it; only fsync prevents that."""
+    flushed, fsync, replace = set(), os.fsync, os.replace
+
+    def note(descriptor):
+        flushed.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    renamed = []
+
+    def require(source, target):
+        source = Path(source)
+        files = [file for file in (source, *source.rglob("*")) if file.is_file()]
+        missing = [file for file in files if file.stat().st_ino not in flushed]
+        renamed.append((source.name, missing))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(os, "replace", require)
+
+    def fill(folder):
+        (folder / "weights").write_bytes(b"1234")
+        (folder / "inner").mkdir()
+        (folder / "inner" / "more").write_text("更多", encoding="utf-8")
+
+    replace_directory(tmp_path / "last_model", fill)
+    write_text(tmp_path / "skipped.tsv", "a\tb\n")
+    assert [name.partition(".")[0] for name, _ in renamed] == ["last_model", "last_model", "skipped"]
+    assert [missing for _, missing in renamed] == [[], [], []]
+    if os.name != "nt":  # whose folders cannot be flushed
+        assert {tmp_path.stat().st_ino, (tmp_path / "last_model").stat().st_ino} <= flushed

@@ -288,19 +288,24 @@ def test_a_verdict_imports_nothing_that_it_does_not_need(tiny_model_dir, voice, 
 PEAK = """
 import pathlib, resource, sys
 from mvector.predict import MVectorPredictor
-verdict = MVectorPredictor(model_path=sys.argv[1], device="cpu").verdict(*sys.argv[2:4])
-if sys.platform == "linux":
-    status = dict(line.split(":", 1) for line in pathlib.Path("/proc/self/status").read_text().splitlines())
-    peak = int(status["VmHWM"].split()[0]) / 2**10
-else:  # macOS counts bytes
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-print(verdict.similarity, peak)
+
+def peak_mib():
+    if sys.platform == "linux":
+        status = dict(line.split(":", 1) for line in pathlib.Path("/proc/self/status").read_text().splitlines())
+        return int(status["VmHWM"].split()[0]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes
+
+model, long, short = sys.argv[1:]
+predictor = MVectorPredictor(model_path=model, device="cpu")
+predictor.verdict(short, short)
+libraries_mib = peak_mib()
+print(predictor.verdict(long, short).similarity, peak_mib() - libraries_mib)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a system package: the resource module of Unix")
-def test_three_hours_take_less_than_500_mb(tiny_model_dir, make_voice, tmp_path):
+def test_three_hours_take_less_than_200_mib_more_than_a_minute(tiny_model_dir, make_voice, tmp_path):
     minute, path = make_voice(60.0, 8000), tmp_path / "long.wav"
     with soundfile.SoundFile(path, "w", 8000, 1, "PCM_U8") as file:
         for _ in range(180):
@@ -309,7 +314,6 @@ def test_three_hours_take_less_than_500_mb(tiny_model_dir, make_voice, tmp_path)
     soundfile.write(first, minute, 8000, subtype="PCM_U8")
     command = [sys.executable, "-c", PEAK, str(tiny_model_dir), str(path), str(first)]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, cwd=Path(__file__).parents[1])
-    similarity, peak_mib = map(float, done.stdout.split())
+    similarity, more_mib = map(float, done.stdout.split())
     assert similarity > 0.99
-    if torch.version.cuda is None:  # the libraries of a CUDA build alone may take more
-        assert peak_mib < 500
+    assert more_mib < 200  # as float32 the samples alone are 330 MiB, at the model's rate 659 MiB

@@ -80,10 +80,38 @@ def boolean(text: str) -> bool:
     raise argparse.ArgumentTypeError(translate("expected True or False, found {text}").format(text=repr(text)))
 
 
-def add_device_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help=translate("auto, cpu, cuda[:n] or mps"))
+def share_text(rate: float, total: int, decimals: int) -> str:
+    """A share of so many trials: in per cent, or as a count of fewer than 30 errors, which could be quite another."""
+    from mvector.metrics.detection import FEWEST_FALSE_ACCEPTS
+
+    errors = round(rate * total)
+    if errors >= FEWEST_FALSE_ACCEPTS:
+        return f"{100 * rate:.{decimals}f} %"
+    return translate("{errors} of {total}").format(errors=f"{errors:,}", total=f"{total:,}")
+
+
+def add_device_arguments(parser: argparse.ArgumentParser, exported: bool = False) -> None:
+    """--device and --use_gpu; `exported`: of a command that also runs exported models."""
+    text = translate("auto, cpu, cuda[:n] or mps")
+    if exported:
+        text = translate("auto, cpu, cuda[:n] or mps; for an exported model auto, cpu or openvino")
+    parser.add_argument("--device", default="auto", help=text)
     parser.add_argument(
         "--use_gpu", type=boolean, default=None, help=translate("True or False; older form of --device")
+    )
+
+
+def add_index_argument(parser: argparse.ArgumentParser) -> None:
+    from mvector.store.index import KINDS
+
+    parser.add_argument(
+        "--index",
+        choices=KINDS,
+        default="exact",
+        help=translate(
+            "exact (default): compare with everybody; hnsw: a graph, faster beyond a million people, which overlooks "
+            "somebody now and then"
+        ),
     )
 
 

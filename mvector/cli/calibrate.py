@@ -8,11 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mvector.cli import add_device_arguments, add_set_argument, translate
+from mvector.cli import add_device_arguments, add_set_argument, share_text, translate
 
 if TYPE_CHECKING:
     from mvector.calibration import Recalibration, ThresholdRule
     from mvector.data.trials import Trials
+    from mvector.embeddings import Embeddings
     from mvector.metrics.thresholds import RatesAtThreshold
     from mvector.model_directory import ModelDirectory
     from mvector.scoring import TrialScores
@@ -39,6 +40,11 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("cosine", "as-norm"),
         default="cosine",
         help=translate("as-norm: the threshold by which enrolled people are recognised where the model has a cohort"),
+    )
+    parser.add_argument(
+        "--embeddings",
+        default=None,
+        help=translate("packed embeddings of the list (tools/extract_embeddings.py), instead of the recordings"),
     )
     rule = parser.add_mutually_exclusive_group()
     rule.add_argument(
@@ -76,14 +82,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     rule = ThresholdRule(arguments.target_far, arguments.at_eer, arguments.p_target, arguments.c_miss, arguments.c_fa)
     trials = load_trials(None, arguments.list, None, arguments.data_root)
     model = load_model(arguments.model_path, choose_device(arguments.device, arguments.use_gpu), arguments.overrides)
+    embeddings = _embeddings(arguments, model, trials)
     if arguments.score == "as-norm":
-        found = recalibrate(_as_norm_scores(model, trials), None, rule, model.metrics.get(STORED, {}).get("threshold"))
+        found = recalibrate(
+            _as_norm_scores(model, trials, embeddings), None, rule, model.metrics.get(STORED, {}).get("threshold")
+        )
         stored = {STORED: _stored(found, rule, Path(arguments.list)) | as_norm_settings(model.path)}
     else:
         development = model.metrics.get("development", {})
         # From the training's own calibration, so that calibrating twice on the same recordings changes nothing.
         previous = stored_calibration(development) or stored_calibration(model.metrics)
-        _, scored = evaluate_trials(model.embedder, model.config, trials, translate("embedding"))
+        _, scored = evaluate_trials(model.embedder, model.config, trials, embeddings=embeddings)
         found = recalibrate(scored, previous, rule, model.threshold)
         stored = _stored(found, rule, Path(arguments.list))
 
@@ -106,16 +115,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(translate("stored in {path}").format(path=model.path / METRICS))
 
 
-def _as_norm_scores(model: "ModelDirectory", trials: "Trials") -> "TrialScores":
-    """The trials scored as :mod:`mvector.recognition` scores them, with the cohort of the model's training list."""
+def _embeddings(arguments: argparse.Namespace, model: "ModelDirectory", trials: "Trials") -> "Embeddings":
     from mvector.embeddings import embed_utterances
+    from mvector.fingerprint import model_fingerprint
+    from mvector.packed_embeddings import load_embeddings
+
+    fingerprint = model_fingerprint(model.path, model.config)
+    if arguments.embeddings is None:
+        return embed_utterances(model.embedder, model.config, trials.utterances, translate("embedding"), fingerprint)
+    packed = load_embeddings(arguments.embeddings)
+    packed.require_model(fingerprint)
+    return packed.select(trials.utterances)
+
+
+def _as_norm_scores(model: "ModelDirectory", trials: "Trials", embeddings: "Embeddings") -> "TrialScores":
+    """The trials scored as :mod:`mvector.recognition` scores them, with the cohort of the model's training list."""
     from mvector.evaluation import require_usable, training_cohort
     from mvector.fingerprint import model_fingerprint
     from mvector.scoring.scorer import Scorer
 
-    fingerprint = model_fingerprint(model.path, model.config)
-    cohort = training_cohort(model.path, model.embedder, model.config, fingerprint)
-    embeddings = embed_utterances(model.embedder, model.config, trials.utterances, translate("embedding"), fingerprint)
+    cohort = training_cohort(model.path, model.embedder, model.config, model_fingerprint(model.path, model.config))
     require_usable(embeddings)
     return Scorer("as-norm", cohort=cohort).score(embeddings.embeddings, trials)
 
@@ -142,13 +161,13 @@ def _tell(found: "Recalibration", rule: "ThresholdRule") -> None:
 
 
 def _rates_text(rates: "RatesAtThreshold") -> str:
-    def with_interval(rate: float, interval: tuple[float, float] | None) -> str:
-        text = f"{100 * rate:.2f} %"
+    def with_interval(rate: float, total: int, interval: tuple[float, float] | None) -> str:
+        text = share_text(rate, total, 2)
         return text if interval is None else f"{text} [{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]"
 
     return (
-        f"{rates.threshold:.4f}: FRR {with_interval(rates.frr, rates.frr_interval_95)}, "
-        f"FAR {with_interval(rates.far, rates.far_interval_95)}"
+        f"{rates.threshold:.4f}: FRR {with_interval(rates.frr, rates.targets, rates.frr_interval_95)}, "
+        f"FAR {with_interval(rates.far, rates.non_targets, rates.far_interval_95)}"
     )
 
 

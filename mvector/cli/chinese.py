@@ -29,6 +29,9 @@ SCRIPTS = {
     "stopped": "已中止",
     # options of several commands
     "auto, cpu, cuda[:n] or mps": "计算设备：auto、cpu、cuda[:n] 或 mps",
+    "auto, cpu, cuda[:n] or mps; for an exported model auto, cpu or openvino": (
+        "计算设备：auto、cpu、cuda[:n] 或 mps；导出的模型用 auto、cpu 或 openvino"
+    ),
     "True or False; older form of --device": "True 或 False；--device 的旧写法",
     "override a configuration key, as in --set train_conf.max_epoch=10; may be repeated": (
         "覆盖一个配置项，例如 --set train_conf.max_epoch=10；可以多次使用"
@@ -66,8 +69,16 @@ SCRIPTS = {
     "folder for DET, ROC and score pictures": "保存 DET、ROC 和分数分布图的文件夹",
     "file for the results (default: in the model)": "保存结果的文件（默认写在模型目录里）",
     "test": "测试",
-    "at the stored threshold {threshold:.4f}: FRR {frr:.3f} %, FAR {far:.3f} %": (
-        "按模型自带的阈值 {threshold:.4f}：误拒率 FRR {frr:.3f} %，误受率 FAR {far:.3f} %"
+    "at the stored threshold {threshold:.4f}: FRR {frr}, FAR {far}": (
+        "按模型自带的阈值 {threshold:.4f}：误拒率 FRR {frr}，误受率 FAR {far}"
+    ),
+    "{errors} of {total}": "{total} 次中 {errors} 次",
+    "so many scores are counted in bins: error rates and costs are exact to {bound:.1e}": (
+        "分数太多，按区间计数：错误率和代价的误差不超过 {bound:.1e}"
+    ),
+    "packed embeddings of the calibration list, instead of the recordings": "校准列表已提取的声纹，代替录音",
+    "packed embeddings of the list (tools/extract_embeddings.py), instead of the recordings": (
+        "列表已提取的声纹（tools/extract_embeddings.py），代替录音"
     ),
     "calibration": "校准",
     "cosine, centred-cosine, z-norm, t-norm, s-norm, as-norm or plda": (
@@ -94,9 +105,7 @@ SCRIPTS = {
         "CSV 或 TSV 文件，第一列为 path 或 speaker，其他列任意：报告中按其取值分别给出结果（--report）"
     ),
     "file for the score of every trial": "保存每条试验分数的文件",
-    "{utterances:,} recordings, {left_out:,} of them unusable; {seconds:.1f} s": (
-        "{utterances:,} 条录音，其中 {left_out:,} 条不可用；用时 {seconds:.1f} 秒"
-    ),
+    "{utterances:,} recordings, {left_out:,} of them unusable": "{utterances:,} 条录音，其中 {left_out:,} 条不可用",
     "scores saved in {path}": "分数保存在 {path}",
     "report saved in {path}": "报告保存在 {path}",
     "results saved in {path}": "结果保存在 {path}",
@@ -194,6 +203,7 @@ SCRIPTS = {
         "要写入的文件或文件夹（默认写在模型目录里，如 model.onnx）"
     ),
     "model written to {path}": "模型已写入 {path}",
+    "model written to {path} (ONNX opset {opset})": "模型已写入 {path}（ONNX opset {opset}）",
     "Compare two recordings with it, without torch:": "用它比较两段录音（不需要 torch）：",
     # import_checkpoint
     "Turn a published checkpoint into a model directory with that model's own features.": (
@@ -430,6 +440,11 @@ Trials from any data list:
     "delete a person and everything kept of them": "删除一个人及其全部数据",
     "show the microphones": "列出麦克风",
     "where enrolled voices are kept": "声纹库的位置",
+    "True or False: keep the recordings of people enrolled now (default True)": (
+        "True 或 False：是否保存此次注册的录音（默认 True）"
+    ),
+    "exact (default): compare with everybody; hnsw: a graph, faster beyond a million people, which overlooks somebody "
+    "now and then": "exact（默认）：与每个人比较；hnsw：图索引，超过一百万人时更快，但偶尔会漏掉某个人",
     "how long to record (default: 3 seconds)": "录音时长（默认 3 秒）",
     "microphone: its number or a part of its name (--list_devices)": "麦克风：编号或名称的一部分（见 --list_devices）",
     "microphone: {name}, {rate} Hz": "麦克风：{name}，{rate} Hz",
@@ -567,14 +582,14 @@ SENTENCES = {
     "list to see what is broken.": (
         "连续抽到的 {count} 段录音都不能用；最后一段：{reason} 请用 create_data.py --check 检查列表，看看哪些坏了。"
     ),
-    "{corpus}: {problem}. Expected layout: {layout}.{where}": "{corpus}：{problem}。应有的目录结构：{layout}。{where}",
+    "{corpus}: {problem}. Expected layout: {layout}.": "{corpus}：{problem}。应有的目录结构：{layout}。",
     "{path} is missing": "缺少 {path}",
     "no recordings were found in {folder}: {hint}": "{folder} 里没有找到录音：{hint}",
     "unpack the archives inside it first ({archive} for one)": "请先解压里面的压缩包（例如 {archive}）",
     "it is empty": "它是空的",
     # create_data.py
-    "--corpus needs --root DIR, the folder that the corpus was unpacked into.": (
-        "--corpus 还需要 --root DIR，即数据集解压到的文件夹。"
+    "--corpus needs --root DIR, the folder that the corpus was unpacked into": (
+        "--corpus 还需要 --root DIR，即数据集解压到的文件夹"
     ),
     "nothing to do: give --corpus NAME --root DIR, --trials_from LIST, --check or --convert.": (
         "没有要做的事：请给出 --corpus NAME --root DIR、--trials_from LIST、--check 或 --convert。"
@@ -826,6 +841,9 @@ SENTENCES = {
         "sudo apt install portaudio19-dev。没有它也可以使用声音文件：--enroll 姓名 文件，--recognise 文件。"
     ),
     # thresholds and evaluation
+    "The calibration knows speakers or recordings of the test: calibrated figures are too good.": (
+        "校准用到了测试里的说话人或录音：校准后的数字偏好。"
+    ),
     "This list chose the model's epoch and threshold: these figures are not a test result.": (
         "模型的轮次和阈值就是用这个列表选出来的，所以这些数字不能当作测试结果。"
     ),
@@ -871,6 +889,16 @@ SENTENCES = {
     "{folder} was trained with {then} speakers; the data list now has {now}, and they are not the same. Restore the "
     "list, or start a new run from these weights with --pretrained_model.": (
         "{folder} 是用 {then} 个说话人训练的；现在的数据列表有 {now} 个，而且不一样。请恢复原来的列表，"
+        "或用 --pretrained_model 以这些权重为起点重新训练。"
+    ),
+    "{folder} was trained on another list: the recordings of the training list, their speakers or their order have "
+    "changed. Restore the list, or start a new run from these weights with --pretrained_model.": (
+        "{folder} 是用另一份列表训练的：训练列表中的录音、说话人或顺序变了。请恢复原来的列表，"
+        "或用 --pretrained_model 以这些权重为起点重新训练。"
+    ),
+    "{folder} was trained with train_conf.seed {then}, now it is {now}, which draws the utterances in another order. "
+    "Set it to {wanted}, or start a new run from these weights with --pretrained_model.": (
+        "{folder} 训练时 train_conf.seed 是 {then}，现在是 {now}，抽取语音的顺序会不同。请把它设为 {wanted}，"
         "或用 --pretrained_model 以这些权重为起点重新训练。"
     ),
     "{folder} was trained with {then} batches an epoch, now there are {now}: the data list or the batch size has "

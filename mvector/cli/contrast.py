@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=None,
         help=translate("folder for pictures: each recording before and after cutting silence, and its spectrogram"),
     )
-    add_device_arguments(parser)
+    add_device_arguments(parser, exported=True)
     add_set_argument(parser)
     return parser
 

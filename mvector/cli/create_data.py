@@ -118,12 +118,14 @@ def _make_lists(args: argparse.Namespace) -> dict[str, str] | None:
         write_lists,
     )
     from mvector.data.statistics import format_statistics, list_statistics
+    from mvector.registry import CORPORA
 
     names = _commas(args.corpus)
     if "demo" in names:
         return _make_demo(args, names)
     if not args.root:
-        raise ConfigError("--corpus needs --root DIR, the folder that the corpus was unpacked into.")
+        corpus = CORPORA.get(names[0])()
+        raise corpus.error("--corpus needs --root DIR, the folder that the corpus was unpacked into")
     sources = read_sources(names, _commas(args.root))
     augmentation = [source for source in sources if isinstance(source.corpus, AugmentationCorpus)]
     speech = [source for source in sources if source not in augmentation]

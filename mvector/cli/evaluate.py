@@ -1,13 +1,14 @@
 """`eval.py`, `mvector eval`: how well a model tells speakers apart on test lists, and where it fails."""
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mvector.cli import add_device_arguments, add_set_argument, translate
+from mvector.cli import add_device_arguments, add_set_argument, share_text, translate
 from mvector.cli.language import is_chinese
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mvector.embeddings import Embeddings
     from mvector.metrics.summary import DetectionMetrics
     from mvector.model_directory import ModelDirectory
+    from mvector.recognition.scale import Scale
     from mvector.scoring import TrialScores
     from mvector.scoring.scorer import Scorer
 
@@ -65,6 +67,11 @@ def build_parser() -> argparse.ArgumentParser:
         help=translate("other trials, of other speakers, to calibrate the scores on (default: the stored calibration)"),
     )
     parser.add_argument(
+        "--calibration_embeddings",
+        default=None,
+        help=translate("packed embeddings of the calibration list, instead of the recordings"),
+    )
+    parser.add_argument(
         "--qmf",
         action="store_true",
         help=translate("calibrate with the recordings' durations, magnitudes and cohort scores (--calibration_list)"),
@@ -85,7 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = build_parser().parse_args(argv)
-    from mvector.calibration import rates_of, stored_calibration
+    from mvector.calibration import rates_of
     from mvector.config import load_config
     from mvector.data.trials import load_trials
     from mvector.device import choose_device
@@ -108,10 +115,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     scorer = _scorer(arguments, model, fingerprint)
     embeddings, scored = _score(arguments, model, fingerprint, scorer, trials, arguments.embeddings, translate("test"))
-    calibration: Any = stored_calibration(model.metrics) if scorer.method == "cosine" else None
+    scale = _stored_scale(model, scorer, fingerprint)
+    calibration: Any = None if scale is None else scale.calibration
+    threshold = None if scale is None or arguments.qmf else scale.threshold
+    others = None
     if arguments.calibration_list is not None:
         others = load_trials(None, arguments.calibration_list, lists.enroll_map, lists.data_root)
-        known, judged = _score(arguments, model, fingerprint, scorer, others, None, translate("calibration"))
+        packed = arguments.calibration_embeddings
+        known, judged = _score(arguments, model, fingerprint, scorer, others, packed, translate("calibration"))
         calibration = calibrate_scores(scorer, known, others, judged, arguments.qmf)
     llrs = None
     if calibration is not None:
@@ -121,20 +132,26 @@ def main(argv: Sequence[str] | None = None) -> None:
 
             scored = replace(scored, scores=llrs)
     metrics = detection_metrics(
-        scored.scores, scored.labels, scored.counts, llrs, scored.enroll_speakers, scored.test_speakers
+        scored.scores, scored.labels, scored.counts, llrs, scored.enroll_speakers, scored.test_speakers, threshold
     )
 
-    first, *lines = metrics.lines()
-    print(f"{name} ({scorer.method}{', QMF' if arguments.qmf else ''}): {translate(first)}")
+    seconds = time.perf_counter() - started
+    rate, cost, *lines = map(translate, metrics.lines())
+    print(f"{name} ({scorer.method}{', QMF' if arguments.qmf else ''}): {rate}; {cost}; {seconds:.1f} s")
     for line in lines:
-        print(f"  {translate(line)}")
+        print(f"  {line}")
     identification = identify(scored, trials)
     for line in identification.lines() if identification is not None else ():
         print(f"  {translate(line)}")
-    seconds = time.perf_counter() - started
+    if scored.counts is not None:
+        print(
+            translate("so many scores are counted in bins: error rates and costs are exact to {bound:.1e}").format(
+                bound=scored.error_bound
+            )
+        )
     print(
-        translate("{utterances:,} recordings, {left_out:,} of them unusable; {seconds:.1f} s").format(
-            utterances=len(embeddings), left_out=len(embeddings.failed), seconds=seconds
+        translate("{utterances:,} recordings, {left_out:,} of them unusable").format(
+            utterances=len(embeddings), left_out=len(embeddings.failed)
         )
     )
     result: dict[str, Any] = {
@@ -146,6 +163,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "utterances": len(embeddings),
         "left_out": len(embeddings.failed),
         "left_out_trials": scored.left_out,
+        "error_bound": scored.error_bound,
         "seconds": seconds,
         "model_fingerprint": fingerprint,
     }
@@ -153,16 +171,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         result["identification"] = identification.as_dict()
     if calibration is not None:
         result["calibration"] = calibration.as_dict()
-    threshold = model.threshold if scorer.method == "cosine" and not arguments.qmf else None
     if threshold is not None:
         rates = rates_of(scored, threshold)
         result["at_stored_threshold"] = rates.as_dict()
         print(
-            translate("at the stored threshold {threshold:.4f}: FRR {frr:.3f} %, FAR {far:.3f} %").format(
-                threshold=threshold, frr=100 * rates.frr, far=100 * rates.far
+            translate("at the stored threshold {threshold:.4f}: FRR {frr}, FAR {far}").format(
+                threshold=threshold,
+                frr=share_text(rates.frr, rates.targets, 3),
+                far=share_text(rates.far, rates.non_targets, 3),
             )
         )
-    warnings = _warnings(model, lists, trials, name, bool(arguments.report), result)
+    warnings = _warnings(model, lists, trials, others, name, bool(arguments.report), result)
     for warning in warnings:
         print(translate(warning))
     if embeddings.failed:
@@ -202,6 +221,19 @@ def _scorer(arguments: argparse.Namespace, model: "ModelDirectory", fingerprint:
     return Scorer(arguments.score, arguments.enrollment, cohort, arguments.top_n, plda)
 
 
+def _stored_scale(model: "ModelDirectory", scorer: "Scorer", fingerprint: str) -> "Scale | None":
+    """The threshold and calibration that the model has for this way of scoring."""
+    from mvector.calibration import stored_calibration
+    from mvector.recognition.scale import AS_NORM, COSINE, Scale, Scoring
+
+    if scorer.method == COSINE:
+        return Scale(COSINE, model.threshold, stored_calibration(model.metrics))
+    if scorer.method != AS_NORM:
+        return None
+    stored = Scoring.of_model(model.path, model.metrics, fingerprint)
+    return stored.as_norm if scorer.top_n == stored.top_n else None
+
+
 def _score(
     arguments: argparse.Namespace,
     model: "ModelDirectory",
@@ -230,7 +262,13 @@ def _score(
 
 
 def _warnings(
-    model: "ModelDirectory", lists: "Any", trials: "Trials", name: str, thorough: bool, result: dict[str, Any]
+    model: "ModelDirectory",
+    lists: "Any",
+    trials: "Trials",
+    calibration: "Trials | None",
+    name: str,
+    thorough: bool,
+    result: dict[str, Any],
 ) -> list[str]:
     """What makes the figures mean less than they seem to; noted in `result` as well."""
     from mvector.data.leakage import find_leakage
@@ -253,6 +291,13 @@ def _warnings(
         }
         if leakage:
             warnings.append(leakage.sentence())
+    if calibration is not None:
+        shared = find_leakage(calibration.utterances, trials.utterances, compare_content=thorough)
+        result["leakage_of_calibration"] = {"speakers": len(shared.speakers), "recordings": len(shared.recordings)}
+        if shared.speakers or shared.recordings:
+            warnings.append(
+                "The calibration knows speakers or recordings of the test: calibrated figures are too good."
+            )
     if "synthetic" in model.metrics:
         result["synthetic"] = model.metrics["synthetic"]
         warnings.append(model.metrics["synthetic"])
@@ -271,6 +316,8 @@ def _report(
     threshold: float | None,
     warnings: Sequence[str],
 ) -> Path:
+    import numpy as np
+
     from mvector.report.conditions import condition_rows
     from mvector.report.metadata import duration_column, read_metadata, snr_column
     from mvector.report.page import Report, write_report
@@ -291,7 +338,14 @@ def _report(
         conditions=condition_rows(scored, trials, columns, at),
         worst=worst_cases(scored, trials, at),
         model=_model_facts(model.config, model.metrics, str(model.path)),
-        data={"list": result["list"], "recordings": len(embeddings), "unusable": len(embeddings.failed)},
+        data={
+            "list": result["list"],
+            "list_sha256": hashlib.sha256(Path(result["list"]).read_bytes()).hexdigest(),
+            "recordings": len(embeddings),
+            "unusable": len(embeddings.failed),
+            "hours": round(float(np.nansum(embeddings.duration_s)) / 3600, 3),
+            "speakers": metrics.speakers,
+        },
         warnings=[translate(warning) for warning in warnings],
         language="zh" if is_chinese() else "en",
     )

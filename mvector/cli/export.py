@@ -39,16 +39,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     target = _target(arguments.output, model.path, INT8_NAME if arguments.int8 else FILE_NAMES[arguments.to])
     notes: list[str] = []
     if arguments.to == "onnx":
-        from mvector.export.onnx_files import export_onnx
+        from mvector.export.onnx_files import OPSET, export_onnx
 
         notes = export_onnx(model, target, arguments.with_features, arguments.int8)
+        written = translate("model written to {path} (ONNX opset {opset})").format(path=target, opset=OPSET)
     else:
         from mvector.export.torchscript import export_torchscript
 
         export_torchscript(model, target, arguments.with_features)
+        written = translate("model written to {path}").format(path=target)
     for note in notes:
         print(translate("warning: {text}").format(text=translate(note)))
-    print(translate("model written to {path}").format(path=target))
+    print(written)
     if arguments.to == "onnx":
         print(translate("Compare two recordings with it, without torch:"))
         print(f"  python infer_contrast.py --model_path {target} --audio_path1 a.wav --audio_path2 b.wav")

@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max_duration", type=float, default=None, help=translate("cut utterances after this time (seconds)")
     )
-    add_device_arguments(parser)
+    add_device_arguments(parser, exported=True)
     add_set_argument(parser)
     return parser
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mvector.cli import add_device_arguments, add_set_argument, translate
+from mvector.cli import add_device_arguments, add_index_argument, add_set_argument, boolean, translate
 from mvector.errors import ConfigError, MVectorError
 
 if TYPE_CHECKING:
@@ -38,6 +38,15 @@ def build_parser() -> argparse.ArgumentParser:
     action.add_argument("--remove", metavar="NAME", help=translate("delete a person and everything kept of them"))
     action.add_argument("--list_devices", action="store_true", help=translate("show the microphones"))
     parser.add_argument("--audio_db_path", default="audio_db/", help=translate("where enrolled voices are kept"))
+    parser.add_argument(
+        "--keep_audio",
+        type=boolean,
+        nargs="?",
+        const=True,
+        default=True,
+        help=translate("True or False: keep the recordings of people enrolled now (default True)"),
+    )
+    add_index_argument(parser)
     parser.add_argument("--model_path", default="models/EcapaTdnn_Fbank/best_model/", help=translate("model directory"))
     parser.add_argument(
         "--threshold",
@@ -56,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--configs", default=None, help=translate("not needed: the model directory has its configuration")
     )
-    add_device_arguments(parser)
+    add_device_arguments(parser, exported=True)
     add_set_argument(parser)
     return parser
 
@@ -105,6 +114,8 @@ def _opened(arguments: argparse.Namespace) -> "Iterator[MVectorPredictor]":
         use_gpu=arguments.use_gpu,
         device=arguments.device,
         overwrites=arguments.overrides,
+        keep_audio=arguments.keep_audio,
+        index=arguments.index,
     )
     try:
         yield predictor

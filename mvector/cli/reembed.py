@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help=translate("delete enrolled recordings that were not kept or that the new model cannot embed"),
     )
-    add_device_arguments(parser)
+    add_device_arguments(parser, exported=True)
     return parser
 
 

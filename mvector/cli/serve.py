@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mvector.cli import add_device_arguments, translate
+from mvector.cli import add_device_arguments, add_index_argument, translate
 from mvector.errors import ConfigError, MissingPackageError
 from mvector.serve import Settings
 from mvector.serve.keys import ALL, SCOPES, key_line, new_key, read_key_lines
@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         help=translate("score above which it counts as the same person (default: the model's)"),
     )
     add("--keep_audio", action="store_true", help=translate("keep the recordings of enrolled people"))
+    add_index_argument(parser)
     add("--host", default="127.0.0.1", help=translate("address to listen on (default 127.0.0.1: this computer only)"))
     add("--port", type=int, default=8000, help=translate("port to listen on (default 8000)"))
     add("--workers", type=int, default=1, help=translate("processes that answer (default 1)"))
@@ -66,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help=translate("dotted path of a function (waveform, sample_rate_hz) that scores or refuses recordings"),
     )
-    add_device_arguments(parser)
+    add_device_arguments(parser, exported=True)
     return parser
 
 
@@ -136,6 +137,7 @@ def checked_settings(arguments: argparse.Namespace) -> Settings:
         threshold=arguments.threshold,
         device=arguments.device if arguments.use_gpu is None else "cuda" if arguments.use_gpu else "cpu",
         keep_audio=arguments.keep_audio,
+        index=arguments.index,
         keys=keys,
         max_duration_s=arguments.max_duration,
         max_body_bytes=round(arguments.max_body * 2**20),

@@ -137,7 +137,8 @@ def next_commands(run: "TrainingRun", log_dir: Path) -> list[str]:
                 ]
             )
         )
-    commands.append(join_command(["visualdl", "--logdir", str(log_dir)]))
+    viewer = run.config.train_conf.tracker.lower()  # visualdl or tensorboard: the names of their programs
+    commands.append(join_command([viewer, "--logdir", str(log_dir)]))
     return commands
 
 

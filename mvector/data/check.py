@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from mvector.audio import load_audio, require_speech, rms_dbfs
+from mvector.config.schema import DatasetConfig
 from mvector.data.lists import Utterance
 from mvector.data.parallel import map_in_processes
 from mvector.errors import AudioError, MVectorError, NoSpeechError, TooShortError
 
 SAMPLE_RATE_HZ = 16000
-MIN_DURATION_S = 0.3  # the default of dataset_conf.dataset.min_duration: training passes over what is shorter
+MIN_DURATION_S: float = DatasetConfig.model_fields["min_duration"].default  # training leaves out what is shorter
 SILENT_DBFS = -50.0  # quiet rooms are about there; speech at a usable distance is above -40
 CLIPPED_AMPLITUDE = 0.999
 CLIPPED_SHARE = 0.001  # of the samples; a single loud peak is not clipping

@@ -69,7 +69,12 @@ def all_pairs(enroll: ArrayLike, enroll_ids: ArrayLike, test: ArrayLike, test_id
 def _exact(
     enroll: NDArray[Any], enroll_speakers: NDArray[Any], test: NDArray[Any], test_speakers: NDArray[Any]
 ) -> AllPairs:
-    scores = _unit(enroll) @ _unit(test).T  # [N, M]
+    if len(test) > len(enroll):  # the longer side goes block by block; the shorter has at most √EXACT_TRIALS rows
+        enroll, enroll_speakers, test, test_speakers = test, test_speakers, enroll, enroll_speakers
+    scores = np.empty((len(enroll), len(test)), np.float32)
+    columns, step = _unit(test).T, max(1, CHUNK // enroll.shape[1])
+    for start in range(0, len(enroll), step):
+        scores[start : start + step] = _unit(enroll[start : start + step]) @ columns
     is_target = enroll_speakers[:, None] == test_speakers[None, :]
     targets = np.sort(scores[is_target])
     scores[is_target] = np.inf

@@ -67,7 +67,10 @@ class SERes2NetBlock(nn.Module):
 
 @BACKBONES.register("EcapaTdnn")
 class EcapaTdnn(nn.Module):
-    """ECAPA-TDNN (Desplanques 2020, "Emphasized Channel Attention, Propagation and Aggregation in TDNN").
+    """ECAPA-TDNN in the form of SpeechBrain, 3D-Speaker and the mvector package.
+
+    Desplanques 2020, "ECAPA-TDNN: Emphasized Channel Attention, Propagation and Aggregation in TDNN Based Speaker
+    Verification".
 
     forward(features [B, F, D]) -> embeddings [B, E]; fewer than `min_frames` frames (5 with the defaults, because
     reflection needs them) raise TooShortError. `channels`, `kernel_sizes` and `dilations` are those of the first

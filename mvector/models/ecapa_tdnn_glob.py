@@ -78,7 +78,10 @@ class SERes2Block(nn.Module):
 
 @BACKBONES.register("EcapaTdnnGlob")
 class EcapaTdnnGlob(nn.Module):
-    """ECAPA-TDNN in WeSpeaker's form (Desplanques 2020, "Emphasized Channel Attention, Propagation and Aggregation").
+    """ECAPA-TDNN in WeSpeaker's form.
+
+    Desplanques 2020, "ECAPA-TDNN: Emphasized Channel Attention, Propagation and Aggregation in TDNN Based Speaker
+    Verification".
 
     forward(features [B, F, D]) -> embeddings [B, E]; any F from 1 on (the published network needs 2).
 

@@ -50,6 +50,7 @@ class Service:
             model_path=settings.model_path,
             device=settings.device,
             keep_audio=settings.keep_audio,
+            index=settings.index,
         )
         self.embedder = self._batching()
         self.decoders = DecoderPool(

@@ -13,6 +13,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class Settings:
     """Everything but address, TLS and the number of processes, which are uvicorn's.
 
+    index: how enrolled people are searched, exact or hnsw
     keys: lines of a keys file, with hashes; none: whoever reaches the service on this computer may do everything
     max_duration_s, max_body_bytes: of one recording, of one request
     requests_per_minute: for each key (or address without one), over all processes; 0: no limit
@@ -30,6 +31,7 @@ class Settings:
     threshold: float | None = None
     device: str = "auto"
     keep_audio: bool = False
+    index: str = "exact"
     keys: tuple[str, ...] = ()
     max_duration_s: float = 60.0
     max_body_bytes: int = 16 << 20

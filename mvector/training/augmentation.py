@@ -18,6 +18,7 @@ from mvector.data.dataset import Augmentation
 from mvector.data.lists import read_lines, resolve_paths
 from mvector.errors import DataListError
 from mvector.features.spec_augment import SpecAugment
+from mvector.training.ranks import first_of_machine_first
 
 logger = logging.getLogger("mvector")
 
@@ -74,9 +75,11 @@ def _category(conf: NoiseCategoryConfig, data_root: str | None) -> NoiseCategory
 
 
 def _responses(conf: ReverbConfig, sample_rate_hz: int) -> list[str]:
-    if conf.simulate and not Path(conf.reverb_dir).exists():
-        from mvector.audio.simulated_rooms import simulate_rooms
+    if conf.simulate:
+        with first_of_machine_first():
+            if not Path(conf.reverb_dir).exists():
+                from mvector.audio.simulated_rooms import simulate_rooms
 
-        logger.info("no folder %s: %d rooms are simulated into it", conf.reverb_dir, conf.simulate)
-        simulate_rooms(Path(conf.reverb_dir), conf.simulate, sample_rate_hz)
+                logger.info("no folder %s: %d rooms are simulated into it", conf.reverb_dir, conf.simulate)
+                simulate_rooms(Path(conf.reverb_dir), conf.simulate, sample_rate_hz)
     return list_sounds(conf.reverb_dir)

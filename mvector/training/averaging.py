@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 
 from mvector.embedder import SpeakerEmbedder
+from mvector.model_directory import flush_to_disk
 from mvector.training.preparation import read_batches
 from mvector.training.ranks import world_size
 from mvector.training.step import network_input
@@ -63,7 +64,9 @@ def keep_epoch(run: "TrainingRun", keep: int) -> None:
     file = _file(folder, run.epoch)
     part = file.with_suffix(".part")
     save_file(state, part)
+    flush_to_disk(part)
     os.replace(part, file)
+    flush_to_disk(folder)
     for old in folder.glob("epoch-*"):
         if old.suffix == ".part" or old < _file(folder, run.epoch - keep + 1):
             old.unlink()

@@ -208,7 +208,8 @@ def end_workers(loader: DataLoader) -> None:
 def _durations_s(utterances: Sequence[Utterance]) -> np.ndarray:
     """Length of each utterance from its header; 0 for one that cannot be read (training counts and skips it)."""
     durations = np.zeros(len(utterances))
-    for index, utterance in enumerate(tqdm(utterances, desc="reading lengths", unit="utt", disable=None, leave=False)):
+    hidden = None if ranks.is_first() else True
+    for index, utterance in enumerate(tqdm(utterances, "reading lengths", unit="utt", disable=hidden, leave=False)):
         if utterance.end_s is not None:
             durations[index] = utterance.end_s - (utterance.start_s or 0.0)
             continue

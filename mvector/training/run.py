@@ -40,8 +40,8 @@ from mvector.training.preparation import (
     read_training_list,
 )
 from mvector.training.ranks import all_sum, first_of_machine_first, gather_rows, rank, world_size
-from mvector.training.run_state import restore, seed_of_rank, state_of, whole_batch_size
-from mvector.training.sync_batch_norm import synchronise_batch_norm
+from mvector.training.run_state import data_digest, restore, seed_of_rank, state_of, whole_batch_size
+from mvector.training.sync_batch_norm import leave_out_of_graphs, synchronise_batch_norm
 
 logger = logging.getLogger("mvector")
 
@@ -72,6 +72,7 @@ class TrainingRun:
         torch.manual_seed(config.train_conf.seed)
         with first_of_machine_first():  # it may have to make the synthetic corpus
             utterances = read_training_list(config)
+        self.data_digest = data_digest(utterances)
         self.speakers = list(speaker_classes(utterances))
         if resume_from is not None:
             self.speakers = self._resumed_speakers(resume_from)
@@ -116,6 +117,7 @@ class TrainingRun:
         # The compiled callable shares the backbone's parameters; what is saved is always the backbone itself.
         self.forward_backbone: Callable[[Tensor], Tensor] = self.embedder.backbone
         if config.train_conf.use_compile:
+            leave_out_of_graphs()
             self.forward_backbone = torch.compile(self.embedder.backbone)
         self.dtype = training_dtype(config, device)
         self.average = (

@@ -1,8 +1,10 @@
 """From a run to the state that a checkpoint holds, and back: after it the run goes on as if it had never stopped."""
 
+import itertools
 import json
 import logging
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 
 from mvector.config import Config
+from mvector.data.lists import Utterance, list_digest
 from mvector.errors import ModelError
 from mvector.losses.partial_fc import PartialFC
 from mvector.training.precision import name_of
@@ -41,6 +44,8 @@ def state_of(run: "TrainingRun") -> dict[str, Any]:
         "batches_per_epoch": len(run.batches),
         "batch_size": run.batches.batch_size,  # of all processes together
         "configured_batch_size": run.config.dataset_conf.sampler.batch_size,
+        "seed": run.config.train_conf.seed,
+        "data_digest": run.data_digest,
         "precision": name_of(run.dtype),
         "pretrained_model": run.pretrained_model,
         "ranks": gather({"totals": totals, "rng": _generators(run.device)}),
@@ -55,6 +60,17 @@ def state_of(run: "TrainingRun") -> dict[str, Any]:
         "metrics": json.dumps({"best": run.best_metrics, "last": run.last_metrics}),
         "skipped": dict(run.skipped),
     }
+
+
+def data_digest(utterances: Sequence[Utterance]) -> str:
+    """32 hexadecimal digits for the rows of a training list in their order. Paths count from the folder that all of
+    them share, so that a data folder may move between two parts of a run."""
+    names = [utterance.path.replace("\\", "/") for utterance in utterances]
+    pairs = zip(min(names), max(names), strict=False)  # where these two agree, all in between do
+    prefix = "".join(one for one, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    start = prefix.rfind("/") + 1
+    rows = zip(names, utterances, strict=True)
+    return list_digest(Utterance(name[start:], one.speaker, one.start_s, one.end_s) for name, one in rows)
 
 
 def whole_batch_size(config: Config, state: dict[str, Any] | None) -> int | None:
@@ -83,6 +99,7 @@ def restore(run: "TrainingRun", folder: Path, state: dict[str, Any]) -> None:
 
     With another number of processes than before, their sums go to the first one; random draws are other ones then.
     """
+    _require_same_order(run, folder, state)
     if state["batches_per_epoch"] != len(run.batches):
         raise ModelError(
             f"{folder} was trained with {state['batches_per_epoch']} batches an epoch, now there are "
@@ -115,6 +132,23 @@ def restore(run: "TrainingRun", folder: Path, state: dict[str, Any]) -> None:
     run.best_eer, run.best_metrics, run.last_metrics = state["best_eer"], metrics["best"], metrics["last"]
     run.skipped = dict(state["skipped"])
     logger.info("going on from %s: epoch %d, batch %d", folder, run.epoch + 1, run.first_batch)
+
+
+def _require_same_order(run: "TrainingRun", folder: Path, state: dict[str, Any]) -> None:
+    """Raise ModelError where the rest of an epoch would be drawn from other rows, or in another order, than what the
+    run has seen of it: utterances would be lost or doubled. States of older versions do not say."""
+    if state.get("data_digest", run.data_digest) != run.data_digest:
+        raise ModelError(
+            f"{folder} was trained on another list: the recordings of the training list, their speakers or their order "
+            "have changed. Restore the list, or start a new run from these weights with --pretrained_model."
+        )
+    seed = run.config.train_conf.seed
+    if state.get("seed", seed) != seed:
+        raise ModelError(
+            f"{folder} was trained with train_conf.seed {state['seed']}, now it is {seed}, which draws the utterances "
+            f"in another order. Set it to {state['seed']}, or start a new run from these weights with "
+            "--pretrained_model."
+        )
 
 
 def _own_totals(totals: list[dict[str, float]]) -> dict[str, float]:

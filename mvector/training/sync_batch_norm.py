@@ -29,7 +29,6 @@ class SyncBatchNorm(_BatchNorm):
         self._check_input_dim(x)
         return self._forward_together(x)
 
-    @torch.compiler.disable  # the exchange between the ranks is no part of a compiled graph
     def _forward_together(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             y, mean, variance, count = _Normalise.apply(x, self.weight, self.bias, self.eps)
@@ -40,6 +39,15 @@ class SyncBatchNorm(_BatchNorm):
                 self.running_mean += momentum * (mean - self.running_mean)
                 self.running_var += momentum * (variance * (count / (count - 1)) - self.running_var)
         return y
+
+
+def leave_out_of_graphs() -> None:
+    """For a network that is to be compiled: the exchange between the ranks is no part of its graph.
+
+    Not a decorator of the method, which would load 80 MB of compiler into every training and its loader processes.
+    """
+    method = torch.compiler.disable(SyncBatchNorm._forward_together)
+    SyncBatchNorm._forward_together = method  # type: ignore[method-assign]
 
 
 def synchronise_batch_norm(network: nn.Module) -> None:

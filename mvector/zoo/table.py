@@ -81,12 +81,17 @@ ROWS = (
     ),
     Row((_ws("ECAPA_TDNN_GLOB_c512", 192),), "1.07 WS", "8.31 WS"),
     Row((_ws("ECAPA_TDNN_GLOB_c1024", 192),), "0.86 WS", "7.88 WS"),
+    Row((_ws("ECAPA_TDNN_c512", 192),)),
+    Row((_ws("ECAPA_TDNN_c1024", 192),)),
     Row((_3ds("CAMPPlus", embedding_size=192), _mv("CAMPPlus")), "", "8.33 MV"),
     Row((_3ds("CAMPPlus", embedding_size=512),), "0.73 3DS", "6.78 3DS"),
     Row((_ws("CAMPPlus", 512),), "0.80 WS"),
     Row((_3ds("ERes2Net", embedding_size=192, m_channels=32), _mv("ERes2Net")), "0.97 3DS", "6.69 3DS, 8.13 MV"),
     Row((_3ds("ERes2Net", embedding_size=192, m_channels=64),), "0.52 3DS (LM)", "6.17 3DS"),
     Row((_3ds("ERes2Net_huge", embedding_size=192),)),
+    Row((_ws("ERes2Net34_Base", 512),), "0.91 WS"),
+    Row((_ws("ERes2Net34_Large", 512),)),
+    Row((_ws("ERes2Net34_aug", 192),)),
     Row((_mv("ERes2NetV2"),), "", "8.07 MV"),
     Row(
         (_3ds("ERes2NetV2", embedding_size=192, baseWidth=26, scale=2, expansion=2),),
@@ -97,6 +102,7 @@ ROWS = (
     Row((_mv("Res2Net"),), "", "12.44 MV"),
     Row((_3ds("Res2Net", embedding_size=192),), "1.56 3DS", "7.96 3DS"),
     Row((_ws("Res2Net34_Base", 256),), "1.35 WS"),
+    Row((_ws("Res2Net34_Large", 256),)),
     Row((_mv("ResNetSE"),), "", "8.54 MV"),
     *(
         Row((_ws(f"ResNet{depth}", 256),), vox1_o, cn_celeb)

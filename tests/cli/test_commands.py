@@ -1,5 +1,6 @@
 """The commands as programs: help, mistakes, names."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,15 @@ def test_each_command_has_help(name, capsys):
         main([name, "--help"])
     assert stop.value.code == 0
     assert len(capsys.readouterr().out) > 50
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "mvector" / "cli").glob("*.py")), ids=lambda file: file.stem)
+def test_openvino_is_offered_where_an_exported_model_is_taken(file):
+    source = file.read_text(encoding="utf-8")
+    parser = getattr(importlib.import_module(f"mvector.cli.{file.stem}"), "build_parser", None)
+    if parser is not None and "--device" in parser().format_help():
+        runs_exported = "MVectorPredictor(" in source or "load_exported(" in source or "mvector.serve" in source
+        assert ("openvino" in parser().format_help()) == runs_exported
 
 
 def test_version(capsys):

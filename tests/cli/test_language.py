@@ -252,6 +252,12 @@ def corpus_error(path):
     CORPORA.get("aishell1")().recordings(path / "nowhere")
 
 
+def no_root_error(path):
+    from mvector.cli.create_data import main
+
+    main(["--corpus", "musan"])
+
+
 def empty_folder_error(path):
     from mvector.registry import CORPORA
 
@@ -290,7 +296,8 @@ ERRORS = {
     "no speech": (speech_error(np.full(32000, 0.001, np.float32)), "录音.wav：里面没有人说话"),
     "no model": (model_error, "没有模型目录"),
     "nothing to resume": (resume_error, "请从 last_model 文件夹继续"),
-    "no corpus": (corpus_error, "应有的目录结构"),
+    "no corpus": (corpus_error, "。应有的目录结构：data_aishell/wav/{train,dev,test}/SNNNN/NAME.wav"),
+    "no folder of a corpus": (no_root_error, "NAME.wav。下载地址：https://www.openslr.org/17/"),
     "empty corpus": (empty_folder_error, "没有找到录音：它是空的"),
     "unknown device": (device_error, "没有名为 'tpu0' 的设备"),
 }

@@ -14,7 +14,7 @@ import mvector.audio.microphone
 from mvector.cli import main as mvector_command
 from mvector.cli import run
 from mvector.cli.recognition import main, meter_bar
-from mvector.errors import MicrophoneError
+from mvector.errors import MicrophoneError, MissingPackageError
 from mvector.predict import MVectorPredictor
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +85,32 @@ def test_one_bad_recording_does_not_stop_the_others(command, sounds, capsys):
     with pytest.raises(SystemExit):
         command("--recognise", sounds["text"], sounds["a1"])
     assert f"{sounds['a1']}: anna\n" in capsys.readouterr().out
+
+
+def test_recordings_are_kept_unless_it_is_told_otherwise(command, sounds, tmp_path, capsys):
+    kept = tmp_path / "db" / "voices.recordings"
+    command("--keep_audio", "False", "--enroll", "anna", sounds["a1"])
+    assert not kept.exists()
+    command("--enroll", "anna", sounds["a2"])
+    assert len(list(kept.iterdir())) == 1
+    command("--keep_audio", "--enroll", "bob", sounds["b"])  # as the service has it
+    assert len(list(kept.iterdir())) == 2
+    command("--list")
+    assert "people enrolled: 2" in capsys.readouterr().out
+
+
+def test_the_index_is_chosen(command, sounds, monkeypatch, capsys):
+    command("--enroll", "anna", sounds["a1"])
+    capsys.readouterr()
+    command("--recognise", sounds["a1"], "--index", "hnsw")
+    assert capsys.readouterr().out.startswith(f"{sounds['a1']}: anna\n")
+    with pytest.raises(SystemExit):
+        command("--list", "--index", "annoy")
+    assert "'annoy'" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    command("--list")
+    with pytest.raises(MissingPackageError, match="pip install usearch"):
+        command("--list", "--index", "hnsw")
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,23 @@ import numpy as np
 import pytest
 import soundfile
 
-from mvector.data.check import Finding, check_lists, inspect, summary, write_report
+from mvector.config import load_config
+from mvector.data.check import MIN_DURATION_S, Finding, check_lists, inspect, summary, write_report
 from mvector.data.lists import Utterance
 from mvector.errors import MissingPackageError
+from tests.conftest import synthesised_speech
 
 RATE = 16000
 
 
-def tone(seconds: float, seed: int = 0, level: float = 0.1) -> np.ndarray:
-    """Something voice-like enough for what is tested here: under 0.5 s, speech is not looked for."""
-    rng = np.random.default_rng(seed)
-    return level * rng.uniform(-1, 1, round(seconds * RATE))
+def noise(seconds: float, seed: int = 0, level: float = 0.1) -> np.ndarray:
+    return level * np.random.default_rng(seed).uniform(-1, 1, round(seconds * RATE))
+
+
+def voice(seconds: float, seed: int = 0, level: float = 0.1) -> np.ndarray:
+    """Speech to the detector, as loud as `noise`."""
+    samples = synthesised_speech(seconds, RATE, seed)
+    return level / np.sqrt(3) * samples / np.sqrt(np.mean(samples**2))
 
 
 def write(path: Path, samples: np.ndarray, rate: int = RATE) -> str:
@@ -37,45 +43,51 @@ def found(findings: list[Finding]) -> set[tuple[str, str, str]]:
 
 
 def test_good_recording(tmp_path: Path) -> None:
-    inspection = inspect(Utterance(write(tmp_path / "a.wav", tone(0.4)), "a"))
+    inspection = inspect(Utterance(write(tmp_path / "a.wav", voice(0.6)), "a"))
     assert inspection.problems == ()
-    assert inspection.duration_s == pytest.approx(0.4)
+    assert inspection.duration_s == pytest.approx(0.6)
 
 
 def test_each_problem(tmp_path: Path) -> None:
     assert problems((tmp_path / "not there.wav").as_posix()) == ["broken"]
     (tmp_path / "text.wav").write_text("no sound", encoding="utf-8")
     assert problems((tmp_path / "text.wav").as_posix()) == ["broken"]
-    whole = Path(write(tmp_path / "whole.wav", tone(0.45)))
+    whole = Path(write(tmp_path / "whole.wav", voice(0.8)))
     (tmp_path / "cut.wav").write_bytes(whole.read_bytes()[:-4000])
     assert problems((tmp_path / "cut.wav").as_posix()) == ["broken"]
-    assert problems(write(tmp_path / "short.wav", tone(0.2))) == ["too short"]
-    assert problems(write(tmp_path / "very short.wav", tone(0.01))) == ["too short"]
+    assert problems(write(tmp_path / "short.wav", voice(0.2))) == ["too short"]
+    assert problems(write(tmp_path / "very short.wav", voice(0.01))) == ["too short"]
     assert problems(write(tmp_path / "zeros.wav", np.zeros(RATE))) == ["silent"]
-    assert problems(write(tmp_path / "quiet.wav", tone(0.4, level=0.003))) == ["silent"]  # -55 dBFS
-    assert problems(write(tmp_path / "not so quiet.wav", tone(0.4, level=0.01))) == []  # -45 dBFS
-    assert problems(write(tmp_path / "noise.wav", tone(2.0, level=0.3))) == ["speechless"]
-    assert problems(write(tmp_path / "loud.wav", np.clip(tone(0.4, level=1.1), -1, 1))) == ["clipped"]
-    assert problems(write(tmp_path / "one peak.wav", np.append(tone(0.4), 1.0))) == []
+    assert problems(write(tmp_path / "quiet.wav", voice(0.6, level=0.003))) == ["silent"]  # -55 dBFS
+    assert problems(write(tmp_path / "not so quiet.wav", voice(0.6, level=0.01))) == []  # -45 dBFS
+    assert problems(write(tmp_path / "noise.wav", noise(2.0, level=0.3))) == ["speechless"]
+    assert problems(write(tmp_path / "loud.wav", np.clip(voice(0.6, level=1.1), -1, 1))) == ["clipped"]
+    assert problems(write(tmp_path / "one peak.wav", np.append(voice(0.6), 1.0))) == []
+
+
+def test_too_short_is_what_training_leaves_out(tmp_path: Path) -> None:
+    assert load_config({}).dataset_conf.dataset.min_duration == MIN_DURATION_S
+    assert problems(write(tmp_path / "under.wav", voice(MIN_DURATION_S - 0.01))) == ["too short"]
+    assert problems(write(tmp_path / "just.wav", voice(MIN_DURATION_S))) == []
 
 
 def test_details_do_not_repeat_the_path(tmp_path: Path) -> None:
     (_, detail), *_ = inspect(Utterance((tmp_path / "not there.wav").as_posix(), "")).problems
     assert "not there.wav:" not in detail
-    (_, detail), *_ = inspect(Utterance(write(tmp_path / "s.wav", tone(0.2)), "")).problems
+    (_, detail), *_ = inspect(Utterance(write(tmp_path / "s.wav", voice(0.2)), "")).problems
     assert detail == "0.200 s"
 
 
 def test_part_of_a_recording(tmp_path: Path) -> None:
-    path = write(tmp_path / "half silent.wav", np.concatenate([np.zeros(8000), tone(0.4)]))
-    assert problems(path, start_s=0.5) == []
-    assert problems(path, start_s=0.0, end_s=0.5) == ["silent"]
+    path = write(tmp_path / "half silent.wav", np.concatenate([np.zeros(RATE), voice(0.6)]))
+    assert problems(path, start_s=1.0) == []
+    assert problems(path, start_s=0.0, end_s=1.0) == ["silent"]
 
 
 def test_duplicates_under_one_speaker_and_two(tmp_path: Path) -> None:
-    once, again = write(tmp_path / "1.wav", tone(0.4)), write(tmp_path / "2.flac", tone(0.4))
-    shared = [write(tmp_path / name, tone(0.4, seed=1)) for name in ("3.wav", "4.wav")]
-    other = write(tmp_path / "5.wav", tone(0.4, seed=2))
+    once, again = write(tmp_path / "1.wav", voice(0.6)), write(tmp_path / "2.flac", voice(0.6))
+    shared = [write(tmp_path / name, voice(0.6, seed=1)) for name in ("3.wav", "4.wav")]
+    other = write(tmp_path / "5.wav", voice(0.6, seed=2))
     train = [Utterance(once, "anna"), Utterance(shared[0], "anna"), Utterance(other, "anna")]
     train += [Utterance(again, "anna"), Utterance(shared[1], "bob"), Utterance(other, "anna")]
     findings = check_lists({"train.txt": train})
@@ -94,8 +106,8 @@ def test_silent_recordings_are_not_copies_of_each_other(tmp_path: Path) -> None:
 
 
 def test_what_training_shares_with_test(tmp_path: Path) -> None:
-    paths = [write(tmp_path / f"{n}.wav", tone(0.4, seed=n)) for n in range(5)]
-    copy = write(tmp_path / "copy.flac", tone(0.4, seed=0))
+    paths = [write(tmp_path / f"{n}.wav", voice(0.6, seed=n)) for n in range(5)]
+    copy = write(tmp_path / "copy.flac", voice(0.6, seed=0))
     lists = {
         "train.txt": [Utterance(paths[0], "anna"), Utterance(paths[1], "bob"), Utterance(paths[2], "carol")],
         "dev.txt": [Utterance(paths[3], "bob")],
@@ -109,13 +121,13 @@ def test_what_training_shares_with_test(tmp_path: Path) -> None:
 
 
 def test_the_same_recording_for_enrollment_and_test_is_no_fault(tmp_path: Path) -> None:
-    paths = [write(tmp_path / f"{n}.wav", tone(0.4, seed=n)) for n in range(2)]
+    paths = [write(tmp_path / f"{n}.wav", voice(0.6, seed=n)) for n in range(2)]
     lists = {"train.txt": [Utterance(paths[0], "a")], "enroll.txt": [Utterance(paths[1], "b")]}
     assert check_lists({**lists, "test.txt": lists["enroll.txt"]}) == []
 
 
 def test_processes_find_the_same(tmp_path: Path) -> None:
-    train = [Utterance(write(tmp_path / f"{n}.wav", tone(0.2 + 0.2 * (n % 2), seed=n)), f"s{n}") for n in range(70)]
+    train = [Utterance(write(tmp_path / f"{n}.wav", voice(0.4 + 0.2 * (n % 2), seed=n)), f"s{n}") for n in range(70)]
     findings = check_lists({"train.txt": train}, num_workers=2)
     assert findings == check_lists({"train.txt": train}, num_workers=1)
     assert [f.line for f in findings] == list(range(0, 70, 2))

@@ -10,8 +10,10 @@ from mvector.cli.create_data import build_parser, main
 from mvector.data.lists import read_data_list
 from mvector.data.trials import load_trials, read_trials
 from mvector.errors import ConfigError, DataListError
+from tests.conftest import synthesised_speech
 
 RATE = 16000
+VOICE = synthesised_speech(0.6)  # peak 0.5
 
 
 @pytest.fixture(autouse=True)
@@ -19,11 +21,12 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
 
 
-def record(path: str | Path, seed: int = 0, seconds: float = 0.35, level: float = 0.1, kind: str = "WAV") -> Path:
-    """Noise; under 0.5 s the check does not look for speech in it."""
+def record(path: str | Path, seed: int = 0, seconds: float = 0.6, level: float = 0.1, kind: str = "WAV") -> Path:
+    """A voice that the check hears as one, with noise of its own for each seed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    samples = np.random.default_rng(seed).uniform(-level, level, round(seconds * RATE))
+    noise = np.random.default_rng(seed).normal(0, 1e-3, round(seconds * RATE))
+    samples = 2 * level * (VOICE[: len(noise)] + noise)
     soundfile.write(path, np.rint(samples * 32767).astype(np.int16), RATE, subtype="PCM_16", format=kind)
     return path
 
@@ -60,7 +63,7 @@ def test_own_recordings_by_speaker(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "24" in out
     assert "dev_trials.txt: 18 target and 48 non-target trials" in out
-    assert "0.35 / 0.35 / 0.35 / 0.35 / 0.35" in out
+    assert "0.60 / 0.60 / 0.60 / 0.60 / 0.60" in out
     command = "python train.py --configs configs/ecapa_tdnn.yml --set dataset_conf.train_list=dataset/train_list.txt"
     assert command in out
     assert "--set dataset_conf.dev_trials_list=dataset/dev_trials.txt" in out
@@ -94,7 +97,7 @@ def test_trial_numbers_share_and_seed(capsys: pytest.CaptureFixture[str]) -> Non
     sexes = [tuple(path.split("/")[4][0] for path in row[1:]) for row in rows if row[0] == "0"]
     assert (len(sexes), sum(a == b for a, b in sexes)) == (60, 30)
     assert dict(lines("dataset/genders.txt"))["FEAA0"] == "f"
-    assert "0.35 / 0.35 / 0.35 / 0.35 / 0.35" in capsys.readouterr().out
+    assert "0.60 / 0.60 / 0.60 / 0.60 / 0.60" in capsys.readouterr().out
     first = Path("dataset/test_trials.txt").read_bytes()
     main([*command, "--targets", "20", "--nontargets", "60", "--same_sex_share", "0.5", "--seed", "5"])
     assert Path("dataset/test_trials.txt").read_bytes() != first
@@ -270,7 +273,7 @@ def test_own_lists_are_checked_and_written_elsewhere(tmp_path: Path) -> None:
         + "data/sp00/quiet.wav\tsp00\n",
         encoding="utf-8",
     )
-    test = "data/sp02/0.wav\tsp02\t0.01\t0.34\ndata/sp03/same.wav\tsp03\n"
+    test = "data/sp02/0.wav\tsp02\t0.01\t0.59\ndata/sp03/same.wav\tsp03\n"
     Path("b.txt").write_text(test, encoding="utf-8")
     Path("t.txt").write_text(
         "1 data/sp00/quiet.wav data/sp02/0.wav\n0 data/sp02/0.wav data/sp03/same.wav\n", encoding="utf-8"
@@ -305,7 +308,9 @@ def test_convert_rewrites_the_lists(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         ([], "nothing to do"),
-        (["--corpus", "folder"], "--corpus needs --root"),
+        (["--corpus", "folder"], "--corpus needs --root DIR.*Expected layout: ROOT/SPEAKER/"),
+        (["--corpus", "musan"], r"--corpus needs --root DIR.*layout: musan/.*Download: https://www.openslr.org/17/$"),
+        (["--corpus", "MUSAN"], "unknown corpus 'MUSAN'.*Did you mean 'musan'"),
         (["--corpus", "cnceleb", "--root", "x"], "unknown corpus 'cnceleb'.*Did you mean 'cnceleb"),
         (["--corpus", "folder,folder", "--root", "a,b,c"], "2 corpora need as many folders"),
         (["--corpus", "folder", "--root", "nowhere"], "nowhere is missing"),

@@ -174,6 +174,15 @@ def test_the_command_writes_beside_the_model(files, tmp_path):
     assert f"model written to {tmp_path / 'new' / 'model.torchscript.pt'}" in done.stdout
 
 
+def test_the_command_names_the_opset(files, tmp_path, monkeypatch, capsys):
+    from mvector.cli.export import main
+
+    monkeypatch.setattr("mvector.export.onnx_files.export_onnx", lambda *arguments: [])
+    main(["--model_path", str(files.directory), "--output", str(tmp_path / "a.onnx")])
+    opset = onnx.load(files.network).opset_import[0].version
+    assert f"model written to {tmp_path / 'a.onnx'} (ONNX opset {opset})" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

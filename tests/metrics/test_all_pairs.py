@@ -178,9 +178,12 @@ def test_bins_hold_what_their_edges_say():
     assert np.abs(below - np.cumsum(histogram.trials[occupied])).max() <= 3
 
 
-@pytest.mark.parametrize(("n", "m", "exact"), [(2000, 2500, True), (2600, 2500, False)])
-def test_memory(n, m, exact):
-    a, ai, b, bi = made_up(n, m, 2, size=8)  # half of the trials are target trials
+@pytest.mark.parametrize(
+    ("n", "m", "size", "exact"),
+    [(2000, 2500, 8, True), (2600, 2500, 8, False), (150_000, 3, 192, True), (3, 150_000, 192, True)],
+)
+def test_memory(n, m, size, exact):
+    a, ai, b, bi = made_up(n, m, 2, size=size)  # half of the trials are target trials
     tracemalloc.start()
     found = all_pairs(a, ai, b, bi)
     peak = tracemalloc.get_traced_memory()[1]

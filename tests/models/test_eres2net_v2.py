@@ -3,6 +3,7 @@ import torch
 
 from mvector.errors import ConfigError
 from mvector.models import ERes2NetV2
+from mvector.registry import POOLINGS
 
 SMALL = {"m_channels": 4, "num_blocks": (1, 1, 2, 1), "embd_dim": 8}
 
@@ -39,7 +40,7 @@ def test_any_number_of_bins(bins):
 
 
 @pytest.mark.parametrize("two_emb_layer", [False, True])
-@pytest.mark.parametrize("pooling_type", ["TSTP", "TSDP", "TAP", "TSP", "ASTP", "ASP", "SAP", "MQMHASTP"])
+@pytest.mark.parametrize("pooling_type", POOLINGS.names())
 def test_every_pooling_trains(pooling_type, two_emb_layer):
     model = ERes2NetV2(20, pooling_type=pooling_type, two_emb_layer=two_emb_layer, **SMALL).train()
     embeddings = model(torch.randn(3, 25, 20))

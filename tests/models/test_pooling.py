@@ -1,4 +1,4 @@
-"""Poolings against loops and plain convolutions in float64."""
+"""What every registered pooling promises; four of them against loops and plain convolutions in float64."""
 
 import pytest
 import torch
@@ -12,22 +12,98 @@ from mvector.models.pooling import (
 )
 from mvector.registry import POOLINGS
 
+LENGTHS = (1, 2, 7, 50, 199, 1000)  # in frames; every pooling takes one
+every_pooling = pytest.mark.parametrize("name", POOLINGS.names())
+
 
 def test_registered_names():
     assert {"ASP", "SAP", "TAP", "TSP"} <= set(POOLINGS.names())
 
 
-@pytest.mark.parametrize("name", POOLINGS.names())
-@pytest.mark.parametrize("frames", [1, 2, 11])
-def test_every_pooling_gives_its_output_size_and_finite_gradients(name, frames):
-    pooling = POOLINGS.build(name, channels=8).train()
+def small(name: str) -> torch.nn.Module:
+    """With 8 channels; batch-norm statistics and weights other than the initial ones, which have zeros among them."""
+    torch.manual_seed(0)
+    pooling = POOLINGS.build(name, channels=8)
+    with torch.no_grad():
+        for parameter in pooling.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        pooling.train()(torch.randn(4, 8, 20))
+    return pooling.eval()
+
+
+@every_pooling
+@pytest.mark.parametrize("frames", LENGTHS)
+def test_forward_and_backward_are_finite_at_every_length(name, frames):
+    pooling = small(name).train()
     x = torch.randn(3, 8, frames, requires_grad=True)
     y = pooling(x)
     assert y.shape == (3, pooling.output_size)
-    y.sum().backward()
+    assert y.dtype == torch.float32
+    (y * torch.randn_like(y)).sum().backward()
     assert y.isfinite().all()
     assert x.grad.isfinite().all()
+    if (name, frames) != ("TSDP", 1):  # the deviation of one frame is zero whatever the frame is
+        assert x.grad.any()
+    for key, parameter in pooling.named_parameters():
+        assert parameter.grad is not None, f"{key} is not used"
+        assert parameter.grad.isfinite().all(), key
     assert POOLINGS.get(name).__doc__
+
+
+@every_pooling
+@pytest.mark.parametrize("frames", LENGTHS)
+def test_an_utterance_alone_gives_what_it_gives_in_a_batch(name, frames):
+    pooling = small(name)
+    x = torch.randn(3, 8, frames)
+    with torch.inference_mode():
+        alone = pooling(x[1:2])
+        assert alone.shape == (1, pooling.output_size)
+        torch.testing.assert_close(alone, pooling(x)[1:2], rtol=1e-5, atol=1e-5)
+
+
+@every_pooling
+def test_gradients_are_those_of_finite_differences(name):
+    pooling = small(name).double()
+    keys, parameters = zip(*pooling.named_parameters(), strict=True) if list(pooling.parameters()) else ((), ())
+
+    def pooled(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(pooling, dict(zip(keys, values, strict=True)), (x,))
+
+    x = torch.randn(2, 8, 5, dtype=torch.float64, requires_grad=True)  # no two values alike: a maximum has a gradient
+    assert torch.autograd.gradcheck(pooled, (x, *parameters), fast_mode=True)
+
+
+@every_pooling
+def test_the_same_seed_gives_the_same_pooling(name):
+    x = torch.randn(2, 8, 30)
+    with torch.inference_mode():
+        first, second = small(name), small(name)
+        assert torch.equal(first(x), second(x))
+        assert torch.equal(first(x), first(x))
+
+
+@every_pooling
+def test_bfloat16_autocast_stays_close_and_trains(name):
+    pooling = small(name)
+    x = torch.randn(3, 8, 60, requires_grad=True)
+    exact = pooling(x).detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = pooling(x).float()
+    assert torch.cosine_similarity(exact, rounded).min() > 0.999
+    rounded.square().sum().backward()
+    for leaf in (x, *pooling.parameters()):
+        assert leaf.grad.dtype == torch.float32
+        assert leaf.grad.isfinite().all()
+
+
+@every_pooling
+def test_compiles_without_graph_breaks(name):
+    pooling = small(name)
+    x = torch.randn(2, 8, 40)
+    torch.compiler.reset()
+    with torch.inference_mode():
+        compiled = torch.compile(pooling, backend="eager", fullgraph=True)(x)
+        torch.testing.assert_close(compiled, pooling(x), rtol=1e-4, atol=1e-5)
 
 
 def test_tap_is_the_mean():

@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from mvector.errors import ConfigError
 from mvector.models.resnet import DEPTHS, ResNet
+from mvector.registry import POOLINGS
 
 # Parameters and state-dict entries of WeSpeaker's networks with 80 bins and 256 values.
 PUBLISHED = [
@@ -130,6 +131,15 @@ def test_poolings_and_their_arguments(pooling, options, per_channel):
     model = ResNet(16, 6, 18, m_channels=2, pooling_type=pooling, pooling_args=options, num_blocks=(1, 1, 1, 1))
     assert model.seg_1.in_features == per_channel * 8 * 2 * 2
     assert model.eval()(torch.randn(2, 20, 16)).shape == (2, 6)
+
+
+@pytest.mark.parametrize("pooling_type", POOLINGS.names())
+def test_every_pooling_trains(pooling_type):
+    model = ResNet(20, 6, 18, m_channels=2, pooling_type=pooling_type, num_blocks=(1, 1, 1, 1)).train()
+    embeddings = model(torch.randn(3, 25, 20))
+    embeddings.square().sum().backward()
+    assert embeddings.shape == (3, 6)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
 def test_a_single_frame_after_the_strides_has_variance_zero():

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from mvector.errors import ConfigError
 from mvector.models.resnet_se import ChannelGates, ResNetSE, SEBottleneck
+from mvector.registry import POOLINGS
 
 
 def test_parameters_and_entries():
@@ -54,6 +55,15 @@ def test_poolings_widths_and_depths(pooling, options, per_channel):
     assert model.linear.in_features == per_channel * 10 * 2 * 3
     assert [len(stage) for stage in (model.layer1, model.layer2, model.layer3, model.layer4)] == [1, 2, 1, 1]
     assert model(torch.randn(2, 20, 24)).shape == (2, 6)
+
+
+@pytest.mark.parametrize("pooling_type", POOLINGS.names())
+def test_every_pooling_trains(pooling_type):
+    model = ResNetSE(20, 6, pooling_type, layers=(1, 1, 1, 1), num_filters=(4, 4, 8, 8)).train()
+    embeddings = model(torch.randn(3, 25, 20))
+    embeddings.square().sum().backward()
+    assert embeddings.shape == (3, 6)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
 @pytest.mark.parametrize("bins", [8, 20, 41])

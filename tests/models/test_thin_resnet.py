@@ -3,7 +3,7 @@ import torch
 
 from mvector.errors import ConfigError
 from mvector.models.thin_resnet import ThinResNet
-from mvector.registry import BACKBONES
+from mvector.registry import BACKBONES, POOLINGS
 
 # From the stages of VGG-Speaker-Recognition: times, then channels of the 1x1, 3x3 and 1x1 convolution.
 STAGES = {
@@ -87,7 +87,7 @@ def test_any_number_of_bins_down_to_what_the_first_maximum_needs(size):
 
 
 @pytest.mark.parametrize(
-    ("size", "pooling_type"), [("large", "NetVLAD")] + [("small", name) for name in ("GhostVLAD", "GMP", "TAP", "ASP")]
+    ("size", "pooling_type"), [("large", "NetVLAD")] + [("small", name) for name in POOLINGS.names()]
 )
 def test_poolings_by_name(size, pooling_type):
     torch.manual_seed(0)

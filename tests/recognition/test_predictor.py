@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mvector.errors import ConfigError, StoreError
+from mvector.errors import ConfigError, MissingPackageError, StoreError
 from mvector.predict import MVectorPredictor
 
 RATE = 16000
@@ -103,6 +103,33 @@ def test_which_threshold_decides(make_model, opened, make_voice):
     assert given.recognition(asked).name is None
     with pytest.raises(ConfigError, match="from -1 to 1"):
         own.recognition(asked, threshold=60)
+
+
+def test_a_given_threshold_decides_exactly_as_given_also_where_it_is_the_stored_one(make_model, opened, voices):
+    calibration = {"scale": 9.0, "offset": -2.5, "prior": 0.5, "targets": 10, "non_targets": 40}
+    model = make_model({"threshold": 0.25, "calibration": calibration}, name="calibrated")
+    own, given = opened(model_path=model), opened(model_path=model, threshold=0.25)
+    for name, sound in voices.items():
+        own.register(sound, name)
+    raised = pytest.approx(0.25 + np.log(3) / 9)  # for three people
+    assert own.recognition(voices["anna"]).threshold == raised
+    assert own.recognition(voices["anna"], threshold=0.25).threshold == 0.25
+    assert given.recognition(voices["anna"]).threshold == 0.25
+    own.threshold = 0.3  # as callers of the predecessor set it
+    assert own.recognition(voices["anna"]).threshold == 0.3
+
+
+def test_the_index_is_chosen(opened, voices, monkeypatch):
+    exact, graph = opened(), opened(index="hnsw")
+    for name, sound in voices.items():
+        exact.register(sound, name)
+    for sound in voices.values():
+        assert graph.recognition(sound) == exact.recognition(sound)
+    with pytest.raises(StoreError, match="no index named 'annoy'; there are: exact, hnsw"):
+        opened(index="annoy")
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    with pytest.raises(MissingPackageError, match="usearch"):
+        opened(index="hnsw")
 
 
 def test_people_stay_enrolled_and_another_model_is_refused(opened, make_model, voices):

@@ -5,11 +5,13 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPResponse
 from pathlib import Path
 from threading import Thread
 
@@ -18,10 +20,13 @@ START_S = 240.0  # on a machine where everything runs at once
 
 
 class Running:
-    """address: http://127.0.0.1:PORT. lines: what it has printed so far. stop() returns its exit status."""
+    """address: http://127.0.0.1:PORT, or https. trusted: the certificates that the latter is asked with.
 
-    def __init__(self, command: list[str], environment: dict[str, str], address: str):
-        self.address, self.lines = address, list[str]()
+    lines: what it has printed so far. stop() returns its exit status.
+    """
+
+    def __init__(self, command: list[str], environment: dict[str, str], address: str, trusted: ssl.SSLContext | None):
+        self.address, self.trusted, self.lines = address, trusted, list[str]()
         flags = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {}
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", env=environment, **flags
@@ -37,10 +42,13 @@ class Running:
     def wait_until_ready(self) -> "Running":
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.address}/health/ready", timeout=5):
+            with contextlib.suppress(OSError), self.ask("/health/ready", timeout_s=5):
                 return self
             time.sleep(0.05)
         raise AssertionError("the service does not answer:\n" + "\n".join(self.lines))
+
+    def ask(self, path: str, timeout_s: float = 60) -> HTTPResponse:
+        return urllib.request.urlopen(f"{self.address}{path}", timeout=timeout_s, context=self.trusted)
 
     def terminate(self) -> None:
         self.process.send_signal(signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGTERM)
@@ -61,11 +69,19 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running_service(model: Path, folder: Path, *arguments: str, **variables: str) -> Iterator[Running]:
-    """`python -m mvector.serve` with a store in `folder`, ready; it is stopped at the end."""
+    """`python -m mvector.serve` with a store in `folder`, ready; it is stopped at the end.
+
+    With --tls_cert it is asked over HTTPS, and no other certificate than that one is trusted.
+    """
     port = free_port()
+    trusted = None
+    if "--tls_cert" in arguments:
+        trusted = ssl.create_default_context(cafile=arguments[arguments.index("--tls_cert") + 1])
+    scheme = "http" if trusted is None else "https"
     command = [sys.executable, "-m", "mvector.serve", "--model_path", str(model), "--audio_db_path", str(folder / "db")]
     environment = {**os.environ, "LANGUAGE": "en", "PYTHONPATH": str(ROOT), **variables}
-    running = Running([*command, "--port", str(port), *arguments], environment, f"http://127.0.0.1:{port}")
+    address = f"{scheme}://127.0.0.1:{port}"
+    running = Running([*command, "--port", str(port), *arguments], environment, address, trusted)
     try:
         yield running.wait_until_ready()
     finally:

@@ -1,20 +1,25 @@
 """The service as people run it: start, several processes, stopping while a request is in flight, command line."""
 
+import datetime
+import ipaddress
 import json
 import re
+import ssl
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from mvector.cli.serve import build_parser, checked_settings, main
-from mvector.errors import ConfigError
+from mvector.errors import ConfigError, MissingPackageError
 from mvector.serve import Settings
 from mvector.serve.keys import ENVIRONMENT, parse_key
+from mvector.serve.service import Service
 from tests.serve.processes import ROOT, answering, running_service
 
 
@@ -110,6 +115,49 @@ def _metrics(address: str) -> str | None:
         return None
 
 
+@pytest.fixture
+def certificate(tmp_path) -> tuple[Path, Path]:
+    """A self-signed certificate of 127.0.0.1, and its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test of mvector")])
+    uses = dict.fromkeys(
+        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign"), False
+    )
+    now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - day, now + day)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        # What Python 3.13 asks of a certificate that signs itself.
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .add_extension(x509.KeyUsage(True, key_cert_sign=True, encipher_only=False, decipher_only=False, **uses), True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+        .sign(key, hashes.SHA256())
+    )
+    chain, private = tmp_path / "chain.pem", tmp_path / "key.pem"
+    chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return chain, private
+
+
+@pytest.mark.slow
+def test_https(served_model, tmp_path, certificate):
+    chain, key = map(str, certificate)
+    with running_service(served_model, tmp_path, "--tls_cert", chain, "--tls_key", key) as service:
+        assert service.address.startswith("https://")
+        service.trusted.verify_flags |= ssl.VERIFY_X509_STRICT  # the default since Python 3.13
+        with service.ask("/health/live") as response:
+            assert response.status == 200
+        with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            urllib.request.urlopen(f"{service.address}/health/live", timeout=60)  # with the system's certificates
+        assert any(f"page and API: {service.address}/" in line for line in service.lines)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_service_that_cannot_start_says_why_and_ends(tmp_path, workers):
@@ -137,13 +185,19 @@ def settings(*arguments: str) -> Settings:
 
 def test_what_is_asked_for_is_what_the_processes_get(monkeypatch):
     asked = settings("--max_duration", "10", "--max_body", "2", "--cors_origin", "https://a.example", "--keep_audio",
-                     "--rate_limit", "7", "--threshold", "0.4", "--use_gpu", "False")  # fmt: skip
+                     "--rate_limit", "7", "--threshold", "0.4", "--use_gpu", "False", "--index", "hnsw")  # fmt: skip
     assert (asked.max_duration_s, asked.max_body_bytes, asked.requests_per_minute) == (10.0, 2 << 20, 7)
     assert (asked.cors_origins, asked.keep_audio, asked.threshold) == (("https://a.example",), True, 0.4)
-    assert asked.device == "cpu"
+    assert (asked.device, asked.index, settings().index) == ("cpu", "hnsw", "exact")
     monkeypatch.setenv("MVECTOR_SERVE_SETTINGS", "")
     asked.to_environment()
     assert Settings.from_environment() == asked
+
+
+def test_the_index_is_that_of_the_settings(served_model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    with pytest.raises(MissingPackageError, match="the index hnsw needs the package usearch"):
+        Service(Settings(str(served_model), str(tmp_path / "db"), index="hnsw"))
 
 
 def test_without_keys_it_listens_on_this_computer_only(tmp_path, monkeypatch, capsys):

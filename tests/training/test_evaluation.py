@@ -1,7 +1,9 @@
 """Evaluation from recordings to figures, and the eval command."""
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from mvector.cli.calibrate import main as calibrate
 from mvector.cli.evaluate import main as evaluate
 from mvector.cli.extract_embeddings import main as extract
 from mvector.cli.train import main as train
+from mvector.cli.train import next_commands
+from mvector.config import load_config
 from mvector.data.lists import Utterance, read_data_list
 from mvector.data.trials import load_trials
 from mvector.embeddings import embed_utterances, read_waveform
@@ -29,11 +33,24 @@ def test_train_prints_commands_to_try_next(trained, capsys, config_file):
     assert "visualdl --logdir" in text
 
 
+def test_the_viewer_to_try_is_the_one_that_scalars_are_written_for(settings, tmp_path):
+    for tracker, command in (("VisualDL", "visualdl --logdir log"), ("TensorBoard", "tensorboard --logdir log")):
+        settings["train_conf"]["tracker"] = tracker
+        run = SimpleNamespace(config=load_config(settings), folder=tmp_path, development=None)
+        assert next_commands(run, Path("log"))[-1] == command
+
+
 def test_eval_prints_one_line_and_writes_report_and_pictures(trained, capsys, tmp_path, corpus):
     evaluate(["--resume_model", str(trained), "--save_image_path", str(tmp_path / "图"), "--device", "cpu"])
-    line = capsys.readouterr().out.splitlines()[0]
+    first, *others = capsys.readouterr().out.splitlines()
     report = json.loads((trained / "eval_test.json").read_text(encoding="utf-8"))
-    assert f"EER {100 * report['eer']:.3f} %" in line
+    assert f"EER {100 * report['eer']:.3f} %" in first
+    assert "minDCF(0.01) not measurable: needs 2,970 non-target trials; " in first
+    assert re.search(r"; \d+\.\d s$", first)
+    assert report["accuracy_threshold"] == report["at_stored_threshold"]["threshold"]
+    # Fewer than 30 errors are told as a count.
+    assert any(re.fullmatch(r"at the stored threshold 0\.\d{4}: FRR \d+ of 24, FAR (\d+ of 96|[\d.]+ %)", line)
+               for line in others)  # fmt: skip
     assert report["targets"] == 24
     assert report["non_targets"] == 96
     assert "is_development_list" not in report
@@ -239,6 +256,53 @@ def test_calibrating_on_own_recordings_replaces_the_threshold(trained, capsys, t
     with pytest.raises(MVectorError, match="cannot be shown by 448 non-target trials"):
         calibrate(["--model_path", str(trained), "--list", str(own), "--device", "cpu", "--target_far", "0.001"])
     assert json.loads((trained / "metrics.json").read_text(encoding="utf-8")) == again
+
+
+def test_a_threshold_for_normalised_scores_is_used_for_them(trained, capsys, tmp_path, corpus):
+    own = tmp_path / "own.txt"
+    own.write_text("".join(Path(corpus[name]).read_text(encoding="utf-8") for name in ("dev", "test")), "utf-8")
+    calibrate(["--model_path", str(trained), "--list", str(own), "--device", "cpu", "--score", "as-norm"])
+    stored = json.loads((trained / "metrics.json").read_text(encoding="utf-8"))["as_norm"]
+    text = run(capsys, "--model_path", trained, "--score", "as-norm")
+    assert f"at the stored threshold {stored['threshold']:.4f}: FRR" in text
+    assert results(trained)["calibration"] == stored["calibration"]
+    assert "stored threshold" not in run(capsys, "--model_path", trained, "--score", "as-norm", "--top_n", "3")
+
+
+def test_calibration_reads_packed_embeddings_and_what_it_shares_with_the_test_is_told(
+    trained, capsys, tmp_path, corpus
+):
+    for name in ("dev", "test"):
+        extract(["--model_path", str(trained), "--list", corpus[name], "--output", str(tmp_path / name)])
+    own = tmp_path / "own.txt"
+    own.write_text("".join(Path(corpus[name]).read_text(encoding="utf-8") for name in ("dev", "test")), "utf-8")
+    extract(["--model_path", str(trained), "--list", str(own), "--output", str(tmp_path / "both")])
+    words = ["--model_path", str(trained), "--list", str(own), "--device", "cpu"]
+    calibrate(words)
+    heard = json.loads((trained / "metrics.json").read_text(encoding="utf-8"))
+    calibrate([*words, "--embeddings", str(tmp_path / "both")])
+    read = json.loads((trained / "metrics.json").read_text(encoding="utf-8"))
+    assert read["threshold"] == pytest.approx(heard["threshold"], abs=1e-5)
+
+    other = ["--calibration_list", corpus["dev"], "--calibration_embeddings", tmp_path / "dev"]
+    assert "are too good" not in run(capsys, "--model_path", trained, *other)
+    calibrated = results(trained)["calibration"]
+    run(capsys, "--model_path", trained, "--calibration_list", corpus["dev"])
+    assert results(trained)["calibration"]["scale"] == pytest.approx(calibrated["scale"], rel=1e-3)
+    same = ["--calibration_list", corpus["test"], "--calibration_embeddings", tmp_path / "test"]
+    assert "The calibration knows speakers or recordings of the test" in run(capsys, "--model_path", trained, *same)
+    assert results(trained)["leakage_of_calibration"] == {"speakers": 4, "recordings": 16}
+
+
+def test_scores_in_bins_come_with_the_bound_of_their_error(trained, capsys, monkeypatch):
+    import mvector.scoring.trial_scores as module
+
+    for function in (module.score_trials, module.score_vectors):
+        monkeypatch.setattr(function, "__defaults__", tuple(50 if value == module.EXACT_SCORES else value
+                                                            for value in function.__defaults__))  # fmt: skip
+    text = run(capsys, "--model_path", trained)
+    assert 0 <= results(trained)["error_bound"] <= 1e-5
+    assert f"are counted in bins: error rates and costs are exact to {results(trained)['error_bound']:.1e}" in text
 
 
 def test_enrolled_voices_against_a_list_are_identified_too(trained, corpus, tmp_path, capsys):

@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 
 from mvector.training.tracking import read_records
@@ -70,17 +72,21 @@ class Trainer:
         self.config.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
 
     def start(self, name: str, moment: str = "never") -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, str(self.script), moment, "--configs", str(self.config), "--device", "cpu",
-             "--save_model_path", str(self.models(name).parent), "--log_dir", str(self.folder / name / "log"),
-             "--resume_model", "auto"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
-        )  # fmt: skip
+        # To a file: the worker of a killed trainer would hold a pipe open for some seconds more.
+        with open(self.output(name), "w", encoding="utf-8") as output:
+            return subprocess.Popen(
+                [sys.executable, str(self.script), moment, "--configs", str(self.config), "--device", "cpu",
+                 "--save_model_path", str(self.models(name).parent), "--log_dir", str(self.folder / name / "log"),
+                 "--resume_model", "auto"],
+                stdout=output, stderr=subprocess.STDOUT,
+            )  # fmt: skip
 
     def run(self, name: str, moment: str = "never") -> tuple[int, str]:
-        process = self.start(name, moment)
-        output, _ = process.communicate(timeout=600)
-        return process.returncode, output
+        code = self.start(name, moment).wait(timeout=600)
+        return code, self.output(name).read_text(encoding="utf-8", errors="replace")
+
+    def output(self, name: str) -> Path:
+        return self.folder / f"{name}.txt"
 
     def models(self, name: str) -> Path:
         return self.folder / name / "models" / "EcapaTdnn_Fbank"
@@ -107,8 +113,19 @@ def assert_equal(trainer: Trainer, broken: str, unbroken: str) -> None:
 
 
 @pytest.fixture
-def everything(settings) -> dict:
-    """All that has a state: moving average, accumulation, workers, 16 bits, kept epochs, a second stage."""
+def everything(settings, tmp_path) -> dict:
+    """All that has a state or draws at random: moving average, accumulation, a worker, 16 bits, kept epochs, a second
+    stage, and every kind of augmentation."""
+    rng = np.random.default_rng(3)
+    for name, decay in (("noise", 1.0), ("rooms", np.exp(-np.arange(8000) / 1500))):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            soundfile.write(tmp_path / name / f"{number}.wav", 0.2 * rng.standard_normal(8000) * decay, 16000)
+    settings["augmentation"] |= {
+        "noise": {"prob": 0.5, "noise_dir": str(tmp_path / "noise")},
+        "reverb": {"prob": 0.5, "reverb_dir": str(tmp_path / "rooms")},
+    }
+    settings["dataset_conf"]["dataLoader"]["num_workers"] = 1
     settings["train_conf"] |= {
         "enable_amp": True,
         "max_epoch": 8,
@@ -143,7 +160,7 @@ def test_killed_at_random_moments_it_ends_as_the_unbroken_run(everything, tmp_pa
         if process.poll() is None:
             process.kill()
             killed.append(True)
-        process.communicate()
+        process.wait()
     assert sum(killed) >= 10
     while True:  # while ! python train.py … --resume_model auto; do :; done
         code, output = trainer.run("broken")

@@ -1,5 +1,6 @@
 """From the configuration to batches: where what is computed, and what the sections of the augmentation file become."""
 
+import contextlib
 import copy
 from pathlib import Path
 
@@ -144,6 +145,23 @@ def test_rooms_are_simulated_once_where_there_is_no_folder(tmp_path):
     build_augmentation(conf, RATE)
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == made
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_process_that_is_not_the_first_of_its_machine_finds_the_rooms_made(sounds, monkeypatch):
+    """It looks for the folder after it has waited, and simulates nothing."""
+
+    @contextlib.contextmanager
+    def wait():
+        (sounds / "rooms").rename(sounds / "made")  # what the first process does meanwhile
+        yield
+
+    def refuse(*_):
+        raise AssertionError("simulated again")
+
+    monkeypatch.setattr("mvector.training.augmentation.first_of_machine_first", wait)
+    monkeypatch.setattr("mvector.audio.simulated_rooms.simulate_rooms", refuse)
+    conf = load_augmentation({"reverb": {"prob": 1.0, "reverb_dir": str(sounds / "made"), "simulate": 3}})
+    assert len(build_augmentation(conf, RATE).waveform.responses) == 2
 
 
 def test_the_same_rooms_for_everybody(tmp_path):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from mvector.config import load_config
+from mvector.config import Config, load_config
 from mvector.trainer import MVectorTrainer
+from mvector.training.stages import large_margin_config
 
 RATE = 16000
 RECIPES = Path(__file__).parents[2] / "configs" / "recipes"
@@ -31,8 +32,25 @@ def test_settings_of_both_stages(name):
     assert config.augmentation.speed.speed_perturb_3_class
     noise, room = sum(category.prob for category in config.augmentation.noises), config.augmentation.reverb.prob
     assert 1 - (1 - noise) * (1 - room) == pytest.approx(0.6, abs=0.005)
-    step = config.dataset_conf.sampler.batch_size * train.accumulate_grad_batches
+    step, step_of_second = steps_of(config)
     assert config.optimizer_conf.scheduler_args["max_lr"] == pytest.approx(0.1 * step / 64)
+    assert step_of_second == 64
+
+
+def steps_of(config: Config) -> tuple[int, int]:
+    """How many utterances of one process make a step, in the first and the second stage."""
+    batches, size = config.train_conf.accumulate_grad_batches, config.dataset_conf.sampler.batch_size
+    return size * batches, large_margin_config(config).dataset_conf.sampler.batch_size * batches
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_command_for_eight_gpus_makes_the_steps_of_one(name):
+    text = (RECIPES / f"{name}.yml").read_text(encoding="utf-8")
+    command = text[text.index("torchrun") : text.index("# Test:")].replace("\\\n#", " ").split()
+    assert "--nproc_per_node=8" in command
+    overrides = [command[number + 1] for number, word in enumerate(command) if word == "--set"]
+    on_eight = load_config(RECIPES / f"{name}.yml", overrides=overrides)
+    assert [8 * step for step in steps_of(on_eight)] == list(steps_of(load_config(RECIPES / f"{name}.yml")))
 
 
 @pytest.mark.parametrize("name", NAMES)

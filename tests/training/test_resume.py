@@ -1,6 +1,7 @@
 """A run that is stopped or killed goes on and ends with the weights that the unbroken run ends with, bit for bit."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import torch
 import yaml
 
 from mvector.config import load_config
+from mvector.data.lists import Utterance
 from mvector.errors import ModelError, MVectorError
 from mvector.model_directory import recover, replace_directory
 from mvector.trainer import Interrupted, MVectorTrainer
+from mvector.training.run_state import data_digest
 from mvector.training.tracking import read_records
 
 
@@ -52,6 +55,32 @@ def test_stopped_and_resumed_equals_unbroken(settings, tmp_path, stop_after, ste
         return [{k: round(v, 5) for k, v in r.items() if k not in measured} for r in records]
 
     assert scalars(tmp_path / "broken") == scalars(tmp_path / "unbroken")
+
+
+def test_the_scale_of_float16_is_gone_on_with(settings, tmp_path, stop_after, monkeypatch):
+    """The scaler begins so high that the first steps overflow, are left out and halve the scale, and counts the good
+    steps until the scale doubles again: a resumed run that began with either anew would leave out other steps."""
+    scaler = torch.amp.GradScaler
+    monkeypatch.setattr(
+        torch.amp,
+        "GradScaler",
+        lambda device, enabled: scaler(device, init_scale=2.0**13, growth_interval=2, enabled=enabled),
+    )
+    settings["train_conf"] |= {"enable_amp": True, "amp_dtype": "float16", "max_epoch": 2}
+    run(settings, tmp_path / "unbroken")
+    stop_after(8)
+    with pytest.raises(Interrupted) as stop:
+        run(settings, tmp_path / "broken")
+    stop_after(float("inf"))
+    at_stop = torch.load(stop.value.folder / "training_state.pt", weights_only=True)["scaler"]
+    assert at_stop["scale"] < 2.0**13  # else there would be nothing to restore
+    run(settings, tmp_path / "broken")
+    assert weights(tmp_path / "broken") == weights(tmp_path / "unbroken")
+    states = [
+        torch.load(tmp_path / name / "models/EcapaTdnn_Fbank/last_model/training_state.pt", weights_only=True)
+        for name in ("broken", "unbroken")
+    ]
+    assert states[0]["scaler"] == states[1]["scaler"]
 
 
 def test_an_evaluation_that_is_done_again_is_recorded_once(settings, tmp_path, monkeypatch):
@@ -261,6 +290,60 @@ def test_resuming_with_other_speakers_is_refused(settings, tmp_path, stop_after)
         run(settings, tmp_path, resume_model=stop.value.folder)
 
 
+@pytest.fixture
+def interrupted(settings, tmp_path, stop_after) -> Path:
+    """The checkpoint of a run that was stopped in the middle of its first epoch; later runs are not stopped."""
+    stop_after(2)
+    with pytest.raises(Interrupted) as stop:
+        run(settings, tmp_path)
+    stop_after(float("inf"))
+    return stop.value.folder
+
+
+def test_resuming_with_other_rows_is_refused(settings, tmp_path, interrupted):
+    """The number of rows and the speakers stay as they are."""
+    text = Path(settings["dataset_conf"]["train_list"]).read_text(encoding="utf-8")
+    settings["dataset_conf"]["train_list"] = (tmp_path / "changed.txt").as_posix()
+    for change in ("order", "recording", "speaker", "start"):
+        rows = [line.split("\t") for line in text.splitlines()]
+        if change == "order":
+            rows[3], rows[20] = rows[20], rows[3]
+        elif change == "recording":
+            rows[3][0] = rows[4][0]
+        elif change == "speaker":
+            rows[3][1] = rows[20][1]
+        else:
+            rows[3].append("0.1")
+        (tmp_path / "changed.txt").write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+        with pytest.raises(ModelError, match=r"another list: .* Restore the list"):
+            run(settings, tmp_path, resume_model=interrupted)
+
+
+def test_resuming_with_another_seed_is_refused(settings, tmp_path, interrupted):
+    settings["train_conf"]["seed"] = 8
+    with pytest.raises(ModelError, match=r"train_conf\.seed 7, now it is 8.* Set it to 7"):
+        run(settings, tmp_path, resume_model=interrupted)
+
+
+def test_a_moved_data_folder_is_gone_on_with(settings, tmp_path, corpus, interrupted):
+    moved = shutil.copytree(corpus["folder"], tmp_path / "moved to here")
+    text = Path(corpus["train"]).read_text(encoding="utf-8")
+    (moved / "train.txt").write_text(text.replace(corpus["folder"], moved.as_posix()), encoding="utf-8")
+    run(settings, tmp_path / "unmoved")
+    settings["dataset_conf"]["train_list"] = (moved / "train.txt").as_posix()
+    run(settings, tmp_path, resume_model=interrupted)
+    assert weights(tmp_path) == weights(tmp_path / "unmoved")
+
+
+def test_a_state_of_a_version_before_rows_and_seed_were_noted_is_accepted(settings, tmp_path, interrupted):
+    state = torch.load(interrupted / "training_state.pt", weights_only=True)
+    assert len(state.pop("data_digest")) == 32
+    assert state.pop("seed") == 7
+    torch.save(state, interrupted / "training_state.pt")
+    settings["train_conf"] |= {"seed": 8, "max_epoch": 1}
+    run(settings, tmp_path, resume_model=interrupted)
+
+
 @pytest.mark.parametrize("cut_after", ["part", "new", "old moved"])
 def test_a_directory_is_never_half_replaced(tmp_path, monkeypatch, cut_after):
     """Cut off after any of its renames, what is found afterwards is the old or the new folder, whole."""
@@ -281,3 +364,18 @@ def test_a_directory_is_never_half_replaced(tmp_path, monkeypatch, cut_after):
     recover(target)
     expected = "old" if cut_after == "part" else "new"
     assert (target / "file").read_text(encoding="utf-8") == expected
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [["/new/a/1.wav", "/new/b/2.wav"], ["a/1.wav", "b/2.wav"], ["C:\\x\\a\\1.wav", "C:\\x\\b\\2.wav"]],
+    ids=["absolute", "relative", "Windows"],
+)
+def test_rows_are_the_same_wherever_their_folder_is(moved):
+    def digest(paths: list[str]) -> str:
+        return data_digest([Utterance(path, "s") for path in paths])
+
+    assert digest(moved) == digest(["/data/a/1.wav", "/data/b/2.wav"])
+    assert digest(moved) != digest(moved[::-1])
+    assert digest(moved) != digest([moved[0], moved[1].replace("b", "c")])
+    assert digest([moved[0]] * 2) == digest(["1.wav"] * 2)  # parts of one recording

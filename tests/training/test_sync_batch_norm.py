@@ -1,6 +1,8 @@
 """Batch norm over two processes equals ordinary batch norm on the joined batch, gradients included."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 
 from mvector.models.layers import FrameNorm
 from mvector.training.ranks import gather_rows, sum_gradients
-from mvector.training.sync_batch_norm import SyncBatchNorm, synchronise_batch_norm
+from mvector.training.sync_batch_norm import SyncBatchNorm, leave_out_of_graphs, synchronise_batch_norm
 from tests.training.two_ranks import run_ranks
 
 # name -> (layer, shape of the joined batch, rows of the first rank): batches and values per rank differ in number
@@ -59,6 +61,7 @@ def in_one_rank(number: int) -> dict[str, dict[str, torch.Tensor]]:
     network, data, first = network_and_data("frames first")
     synchronise_batch_norm(network)
     own = slice(None, first) if number == 0 else slice(first, None)
+    leave_out_of_graphs()
     compiled = torch.compile(network, backend="eager")
     results["compiled"] = gather_rows(compiled(data[own]).detach())
     network, data, first = network_and_data("2d")
@@ -106,3 +109,10 @@ def test_one_process_is_ordinary_batch_norm():
     assert all(parameter is before[name] for name, parameter in network.named_parameters())
     for key, value in two_steps(ordinary, data, data.cos()).items():
         assert torch.equal(two_steps(copy.deepcopy(network), data, data.cos())[key], value)
+
+
+def test_a_training_does_not_load_the_compiler():
+    """It would be 80 MB in the trainer, and counted again in each of its loader processes."""
+    program = "import sys, mvector.trainer; print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8", check=True)
+    assert done.stdout.strip() == "False"

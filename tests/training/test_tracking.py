@@ -2,9 +2,14 @@ import builtins
 import json
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from mvector.config import load_config
+from mvector.evaluation import Evaluation
+from mvector.trainer import MVectorTrainer
+from mvector.training.preparation import Development
 from mvector.training.tracking import Tracker, read_records
 
 
@@ -60,6 +65,22 @@ def test_without_visualdl_there_is_a_warning_and_the_record_all_the_same(tmp_pat
     tracker.close()
     assert "VisualDL is not usable" in caplog.text
     assert read_records(tmp_path / "metrics.jsonl") == [{"step": 1, "loss": 1.0}]
+
+
+def test_an_evaluation_is_recorded_with_its_interval_where_it_has_one(settings, tmp_path, monkeypatch):
+    trainer, tracker = MVectorTrainer(load_config(settings), device="cpu"), Tracker(tmp_path, viewer=None)
+    development = Development("dev.txt", trials=None, is_test_list=False)
+    for epoch, intervals in ((1, {"eer": (0.15, 0.3), "min_dcf": (0.5, 0.9)}), (2, None)):
+        result = Evaluation(0.2, 0.3, 0.7, 24, 96, 16, 1.0, intervals_95=intervals)
+        monkeypatch.setattr(trainer, "evaluate_model", lambda *_, result=result: result)
+        run = SimpleNamespace(epoch=epoch, step=6 * epoch, model=None, best_eer=0.0, metrics=lambda _: {})
+        trainer._choose_best(run, tracker, development)
+    tracker.close()
+    plain = {"eer": 0.2, "min_dcf": 0.7, "threshold": 0.3}
+    assert read_records(tmp_path / "metrics.jsonl") == [
+        {"step": 6, "epoch": 1, **plain, "eer_low": 0.15, "eer_high": 0.3},
+        {"step": 12, "epoch": 2, **plain},
+    ]
 
 
 def test_a_viewer_that_breaks_later_only_warns(tmp_path, caplog):

@@ -108,8 +108,8 @@ class Corpus:
 
     def error(self, what: str) -> DataListError:
         """A DataListError that says `what` is wrong, and what the corpus should look like."""
-        where = f" Download: {self.homepage}" if self.homepage else ""
-        return DataListError(f"{type(self).__name__}: {what}. Expected layout: {self.layout}.{where}")
+        expected = f"{type(self).__name__}: {what}. Expected layout: {self.layout}."
+        return DataListError(expected + (f" Download: {self.homepage}" if self.homepage else ""))
 
     def _missing(self, folder: Path) -> Path | None:
         if not folder.is_dir():
