@@ -203,7 +203,10 @@ def _fastest_product(size: int) -> Callable[[Int8s, Int8s], Floats | NDArray[np.
             if not np.array_equal(_torch_product(queries, rows), _numpy_product(queries, rows)):
                 return _numpy_product
         torch_s, numpy_s = (
-            min(_seconds(product, queries[:1], rows) for _ in range(5)) for product in (_torch_product, _numpy_product)
+            min(
+                _seconds(product, queries[:1], rows) for _ in range(20)
+            )  # the first ones start threads, and wait for them
+            for product in (_torch_product, _numpy_product)
         )
     except Exception:  # no torch, no such function, or not for this processor
         return _numpy_product
