@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mvector.audio import find_speech, iter_windows, normalize_level, require_speech
+from mvector.audio import iter_windows, normalize_level, require_speech
 from mvector.audio.decode import AudioSource
+from mvector.audio.speech import speech_seconds
 from mvector.config import Config
 from mvector.errors import NoSpeechError, TooShortError
 
 WINDOW_S = 20.0  # longer recordings are embedded in windows; evaluation hears 20 s of an utterance too
 ENOUGH_SPEECH_S = 2.0  # with less the verdict comes with a warning
-COUNTED_PIECE_S = 2.0  # the detector takes 1–2 % of real time: speech is counted piece by piece until there is enough
 HEARD, UNHEARD = 0, 1
 
 
@@ -38,7 +38,11 @@ def listen(
     speech_s, refusal, usable = 0.0, None, False
     for window in itertools.chain(ahead, windows):
         try:
-            if ask_detector:
+            found_s = 0.0
+            if warnings is not None and speech_s < ENOUGH_SPEECH_S and window.any():
+                found_s = speech_seconds(window, sample_rate_hz, ENOUGH_SPEECH_S - speech_s)
+                speech_s += found_s
+            if ask_detector and not found_s:
                 require_speech(window, sample_rate_hz, name)
             elif not window.any():
                 raise NoSpeechError(f"{name}: digital silence, every sample is zero; check the microphone")
@@ -49,8 +53,6 @@ def listen(
                 yield UNHEARD, window
             continue
         usable = True
-        if warnings is not None and speech_s < ENOUGH_SPEECH_S:
-            speech_s += _speech_seconds(window, sample_rate_hz, ENOUGH_SPEECH_S - speech_s)
         yield HEARD, window
     if refusal is not None and not usable:
         raise refusal
@@ -84,14 +86,3 @@ def recording_name(source: AudioSource) -> str:
         return "the given array"
     name = getattr(source, "name", None)
     return name if isinstance(name, str) and name else "the given recording"
-
-
-def _speech_seconds(waveform: np.ndarray, sample_rate_hz: int, enough_s: float) -> float:
-    """Seconds of speech in `waveform` [T]; counting stops at `enough_s`."""
-    total_s, piece = 0.0, round(COUNTED_PIECE_S * sample_rate_hz)
-    for start in range(0, len(waveform), piece):
-        spans = find_speech(waveform[start : start + piece], sample_rate_hz)
-        total_s += sum(end_s - start_s for start_s, end_s in spans)
-        if total_s >= enough_s:
-            break
-    return total_s

@@ -80,6 +80,25 @@ def require_speech(waveform: np.ndarray, sample_rate_hz: int, name: str = "the r
     raise NoSpeechError(f"{name}: no speech was found in it; record again, close to the microphone and with less noise")
 
 
+def speech_seconds(waveform: np.ndarray, sample_rate_hz: int, enough_s: float) -> float:
+    """Seconds of speech in `waveform` [T]; counting stops at `enough_s`. 0 where `require_speech` would hear nobody."""
+    chunk_s = DETECTOR_CHUNK / DETECTOR_RATE_HZ
+    total_s, span, run, heard = 0.0, 0, 0, False
+    for probability in _speech_probabilities(waveform, sample_rate_hz):
+        run = run + 1 if probability >= SPEECH_STARTS else 0
+        heard = heard or run == MIN_SPEECH_CHUNKS
+        if probability >= (SPEECH_ENDS if span else SPEECH_STARTS):
+            span += 1
+        else:
+            total_s += span * chunk_s + 2 * PAD_S if span >= MIN_SPEECH_CHUNKS else 0.0
+            span = 0
+        if heard and total_s + span * chunk_s >= enough_s:
+            break
+    if span >= MIN_SPEECH_CHUNKS:
+        total_s += span * chunk_s + 2 * PAD_S
+    return min(total_s, len(waveform) / sample_rate_hz) if heard else 0.0
+
+
 def _loud_spans(waveform: np.ndarray, top_db: float, frame_length: int, hop_length: int) -> list[tuple[int, int]]:
     """(start, end) in samples of the runs of frames within `top_db` of the loudest one."""
     padded = np.pad(np.square(waveform, dtype=np.float64), frame_length // 2)

