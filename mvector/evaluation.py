@@ -30,6 +30,7 @@ from mvector.metrics import (
     min_dcf,
 )
 from mvector.metrics.detection import nontargets_needed_for_cost
+from mvector.packed_embeddings import load_embeddings
 from mvector.scoring import (
     Calibration,
     Cohort,
@@ -130,6 +131,17 @@ def evaluate_trials(
             )
     result.seconds = time.perf_counter() - started
     return result, scored
+
+
+def embed_trials(
+    embedder: Embedder, config: Config, trials: Trials, fingerprint: str, description: str, packed: str | None = None
+) -> Embeddings:
+    """Embeddings of the trials' recordings: from the recordings, or those of this model in the folder `packed`."""
+    if packed is None:
+        return embed_utterances(embedder, config, trials.utterances, description, fingerprint)
+    embeddings = load_embeddings(packed)
+    embeddings.require_model(fingerprint)
+    return embeddings.select(trials.utterances)
 
 
 def require_usable(embeddings: Embeddings) -> None:

@@ -74,7 +74,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mvector.calibration import ThresholdRule, recalibrate, stored_calibration
     from mvector.data.trials import load_trials
     from mvector.device import choose_device
-    from mvector.evaluation import evaluate_trials
+    from mvector.evaluation import embed_trials, evaluate_trials
+    from mvector.fingerprint import model_fingerprint
     from mvector.metrics import nontargets_needed
     from mvector.model_directory import METRICS, load_model, write_text
     from mvector.recognition.scale import STORED, as_norm_settings
@@ -82,7 +83,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     rule = ThresholdRule(arguments.target_far, arguments.at_eer, arguments.p_target, arguments.c_miss, arguments.c_fa)
     trials = load_trials(None, arguments.list, None, arguments.data_root)
     model = load_model(arguments.model_path, choose_device(arguments.device, arguments.use_gpu), arguments.overrides)
-    embeddings = _embeddings(arguments, model, trials)
+    embeddings = embed_trials(
+        model.embedder,
+        model.config,
+        trials,
+        model_fingerprint(model.path, model.config),
+        translate("embedding"),
+        arguments.embeddings,
+    )
     if arguments.score == "as-norm":
         found = recalibrate(
             _as_norm_scores(model, trials, embeddings), None, rule, model.metrics.get(STORED, {}).get("threshold")
@@ -113,19 +121,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     write_text(model.path / METRICS, json.dumps(model.metrics | stored, indent=2, ensure_ascii=False) + "\n")
     print(translate("stored in {path}").format(path=model.path / METRICS))
-
-
-def _embeddings(arguments: argparse.Namespace, model: "ModelDirectory", trials: "Trials") -> "Embeddings":
-    from mvector.embeddings import embed_utterances
-    from mvector.fingerprint import model_fingerprint
-    from mvector.packed_embeddings import load_embeddings
-
-    fingerprint = model_fingerprint(model.path, model.config)
-    if arguments.embeddings is None:
-        return embed_utterances(model.embedder, model.config, trials.utterances, translate("embedding"), fingerprint)
-    packed = load_embeddings(arguments.embeddings)
-    packed.require_model(fingerprint)
-    return packed.select(trials.utterances)
 
 
 def _as_norm_scores(model: "ModelDirectory", trials: "Trials", embeddings: "Embeddings") -> "TrialScores":

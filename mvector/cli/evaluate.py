@@ -244,16 +244,9 @@ def _score(
     description: str,
 ) -> "tuple[Embeddings, TrialScores]":
     """Embeddings of the trials' recordings, from the recordings or from `packed` ones, and the trials' scores."""
-    from mvector.embeddings import embed_utterances
-    from mvector.evaluation import embed_joined, require_usable
-    from mvector.packed_embeddings import load_embeddings
+    from mvector.evaluation import embed_joined, embed_trials, require_usable
 
-    if packed is not None:
-        embeddings = load_embeddings(packed)
-        embeddings.require_model(fingerprint)
-        embeddings = embeddings.select(trials.utterances)
-    else:
-        embeddings = embed_utterances(model.embedder, model.config, trials.utterances, description, fingerprint)
+    embeddings = embed_trials(model.embedder, model.config, trials, fingerprint, description, packed)
     require_usable(embeddings)
     voices: np.ndarray | None = None
     if arguments.enrollment == "concatenate":

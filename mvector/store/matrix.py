@@ -202,11 +202,9 @@ def _fastest_product(size: int) -> Callable[[Int8s, Int8s], Floats | NDArray[np.
             queries[0] = rows[0] = LARGEST_CODE  # the largest sum there can be
             if not np.array_equal(_torch_product(queries, rows), _numpy_product(queries, rows)):
                 return _numpy_product
+        # Many times, because the first ones start threads, and wait for them.
         torch_s, numpy_s = (
-            min(
-                _seconds(product, queries[:1], rows) for _ in range(20)
-            )  # the first ones start threads, and wait for them
-            for product in (_torch_product, _numpy_product)
+            min(_seconds(product, queries[:1], rows) for _ in range(20)) for product in (_torch_product, _numpy_product)
         )
     except Exception:  # no torch, no such function, or not for this processor
         return _numpy_product
