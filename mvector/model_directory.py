@@ -46,6 +46,11 @@ class ModelDirectory:
     speakers: list[str]
 
     @property
+    def folder(self) -> Path:
+        """Where what belongs to the model lies: the directory itself."""
+        return self.path
+
+    @property
     def threshold(self) -> float | None:
         """The similarity at which development trials had their equal error rate; None if never evaluated."""
         return self.metrics.get("threshold")

@@ -262,10 +262,14 @@ class MVectorTrainer:
     def compute_loss(self, run: TrainingRun, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Mean loss of a batch and how many of its utterances were recognised, both scalars on the run's device.
 
-        `batch` has sound [B, T] or [B, F, D], labels [B] (class numbers), and skipped (recordings that were replaced).
+        `batch` has sound [B, T] or [B, F, D], labels [B] (class numbers), utterances [B] (rows of the training list),
+        speed_classes [B], and skipped (recordings that were replaced).
         """
-        labels = batch["labels"].to(run.device, non_blocking=True)
-        return run.loss_and_right_answers(embed(run, batch), labels)
+        labels, embeddings = batch["labels"].to(run.device, non_blocking=True), embed(run, batch)
+        loss, correct = run.loss_and_right_answers(embeddings, labels)
+        if run.teacher is not None:
+            loss = loss + run.teacher.loss(embeddings, batch["utterances"], batch["speed_classes"])
+        return loss, correct
 
     def evaluate_model(self, run: TrainingRun, model: SpeakerEmbedder, development: Development) -> Evaluation:
         """The model's figures on the development trials, in float32; of several processes each embeds its part, and

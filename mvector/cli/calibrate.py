@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mvector.data.trials import Trials
     from mvector.embeddings import Embeddings
     from mvector.metrics.thresholds import RatesAtThreshold
-    from mvector.model_directory import ModelDirectory
+    from mvector.opening import Model
     from mvector.scoring import TrialScores
 
 # Rates that products ask for: the report says which of them these recordings cannot show.
@@ -26,7 +26,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=translate("Choose a model's threshold anew on your own recordings, and store it with the model.")
     )
-    parser.add_argument("--model_path", default="models/EcapaTdnn_Fbank/best_model/", help=translate("model directory"))
+    parser.add_argument(
+        "--model_path",
+        default="models/EcapaTdnn_Fbank/best_model/",
+        help=translate("model directory, or an exported .onnx file"),
+    )
     parser.add_argument(
         "--list",
         required=True,
@@ -64,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--c_miss", type=float, default=1.0, help=translate("cost of a false rejection, for --p_target")
     )
     parser.add_argument("--c_fa", type=float, default=1.0, help=translate("cost of a false acceptance, for --p_target"))
-    add_device_arguments(parser)
+    add_device_arguments(parser, exported=True)
     add_set_argument(parser)
     return parser
 
@@ -73,16 +77,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = build_parser().parse_args(argv)
     from mvector.calibration import ThresholdRule, recalibrate, stored_calibration
     from mvector.data.trials import load_trials
-    from mvector.device import choose_device
-    from mvector.evaluation import embed_trials, evaluate_trials
+    from mvector.evaluation import embed_trials, require_usable
     from mvector.fingerprint import model_fingerprint
     from mvector.metrics import nontargets_needed
-    from mvector.model_directory import METRICS, load_model, write_text
+    from mvector.model_directory import write_text
+    from mvector.opening import metrics_file, open_model
     from mvector.recognition.scale import STORED, as_norm_settings
+    from mvector.scoring import score_trials
 
     rule = ThresholdRule(arguments.target_far, arguments.at_eer, arguments.p_target, arguments.c_miss, arguments.c_fa)
     trials = load_trials(None, arguments.list, None, arguments.data_root)
-    model = load_model(arguments.model_path, choose_device(arguments.device, arguments.use_gpu), arguments.overrides)
+    model = open_model(arguments.model_path, arguments.device, arguments.use_gpu, arguments.overrides)
+    target = metrics_file(model)
     embeddings = embed_trials(
         model.embedder,
         model.config,
@@ -91,17 +97,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         translate("embedding"),
         arguments.embeddings,
     )
+    require_usable(embeddings)
     if arguments.score == "as-norm":
         found = recalibrate(
             _as_norm_scores(model, trials, embeddings), None, rule, model.metrics.get(STORED, {}).get("threshold")
         )
-        stored = {STORED: _stored(found, rule, Path(arguments.list)) | as_norm_settings(model.path)}
+        stored = {STORED: _stored(found, rule, Path(arguments.list)) | as_norm_settings(model.folder)}
     else:
         development = model.metrics.get("development", {})
         # From the training's own calibration, so that calibrating twice on the same recordings changes nothing.
         previous = stored_calibration(development) or stored_calibration(model.metrics)
-        _, scored = evaluate_trials(model.embedder, model.config, trials, embeddings=embeddings)
-        found = recalibrate(scored, previous, rule, model.threshold)
+        found = recalibrate(score_trials(embeddings.embeddings, trials), previous, rule, model.threshold)
         stored = _stored(found, rule, Path(arguments.list))
 
     _tell(found, rule)
@@ -119,18 +125,17 @@ def main(argv: Sequence[str] | None = None) -> None:
                 speakers=found.speakers_needed(ASKED_FAR),
             )
         )
-    write_text(model.path / METRICS, json.dumps(model.metrics | stored, indent=2, ensure_ascii=False) + "\n")
-    print(translate("stored in {path}").format(path=model.path / METRICS))
+    write_text(target, json.dumps(model.metrics | stored, indent=2, ensure_ascii=False) + "\n")
+    print(translate("stored in {path}").format(path=target))
 
 
-def _as_norm_scores(model: "ModelDirectory", trials: "Trials", embeddings: "Embeddings") -> "TrialScores":
+def _as_norm_scores(model: "Model", trials: "Trials", embeddings: "Embeddings") -> "TrialScores":
     """The trials scored as :mod:`mvector.recognition` scores them, with the cohort of the model's training list."""
-    from mvector.evaluation import require_usable, training_cohort
+    from mvector.evaluation import training_cohort
     from mvector.fingerprint import model_fingerprint
     from mvector.scoring.scorer import Scorer
 
-    cohort = training_cohort(model.path, model.embedder, model.config, model_fingerprint(model.path, model.config))
-    require_usable(embeddings)
+    cohort = training_cohort(model.folder, model.embedder, model.config, model_fingerprint(model.path, model.config))
     return Scorer("as-norm", cohort=cohort).score(embeddings.embeddings, trials)
 
 

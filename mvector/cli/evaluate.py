@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mvector.data.trials import Trials
     from mvector.embeddings import Embeddings
     from mvector.metrics.summary import DetectionMetrics
-    from mvector.model_directory import ModelDirectory
+    from mvector.opening import Model
     from mvector.recognition.scale import Scale
     from mvector.scoring import TrialScores
     from mvector.scoring.scorer import Scorer
@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--model_path",
         dest="model_path",
         default="models/EcapaTdnn_Fbank/best_model/",
-        help=translate("model directory"),
+        help=translate("model directory, or an exported .onnx file"),
     )
     parser.add_argument(
         "--configs", default=None, help=translate("take the test lists from this file, not from the model's own config")
@@ -85,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--save_scores", default=None, help=translate("file for the score of every trial"))
     parser.add_argument("--save_image_path", default=None, help=translate("folder for DET, ROC and score pictures"))
     parser.add_argument("--save_json", default=None, help=translate("file for the results (default: in the model)"))
-    add_device_arguments(parser)
+    add_device_arguments(parser, exported=True)
     add_set_argument(parser)
     return parser
 
@@ -95,20 +95,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mvector.calibration import rates_of
     from mvector.config import load_config
     from mvector.data.trials import load_trials
-    from mvector.device import choose_device
     from mvector.errors import ConfigError
     from mvector.evaluation import calibrate_scores, identify, log_likelihood_ratios
     from mvector.fingerprint import model_fingerprint
     from mvector.metrics.summary import detection_metrics
-    from mvector.model_directory import load_model, write_text
+    from mvector.model_directory import write_text
+    from mvector.opening import open_model
     from mvector.scoring import check_enrollment
 
     if arguments.qmf and arguments.calibration_list is None:
         raise ConfigError("--qmf learns from trials: give them with --calibration_list, of speakers not in the test.")
     check_enrollment(arguments.enrollment)
     started = time.perf_counter()
-    model = load_model(arguments.model_path, choose_device(arguments.device, arguments.use_gpu), arguments.overrides)
-    lists = load_config(arguments.configs or model.path / "config.yml", overrides=arguments.overrides).dataset_conf
+    model = open_model(arguments.model_path, arguments.device, arguments.use_gpu, arguments.overrides)
+    lists = model.config.dataset_conf
+    if arguments.configs is not None:
+        lists = load_config(arguments.configs, overrides=arguments.overrides).dataset_conf
     trials = load_trials(lists.enroll_list, lists.trials_list, lists.enroll_map, lists.data_root)
     name = str(lists.trials_list or lists.enroll_list)
     fingerprint = model_fingerprint(model.path, model.config)
@@ -188,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         path, reason = embeddings.failed[0]
         print(translate("the first that could not be: {reason}").format(reason=f"{path}: {translate(reason)}"))
 
-    target = Path(arguments.save_json) if arguments.save_json else model.path / f"eval_{Path(name).stem}.json"
+    target = Path(arguments.save_json) if arguments.save_json else model.folder / f"eval_{Path(name).stem}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     print(translate("results saved in {path}").format(path=target))
@@ -207,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(translate("report saved in {path}").format(path=page))
 
 
-def _scorer(arguments: argparse.Namespace, model: "ModelDirectory", fingerprint: str) -> "Scorer":
+def _scorer(arguments: argparse.Namespace, model: "Model", fingerprint: str) -> "Scorer":
     from mvector.evaluation import training_cohort, training_plda
     from mvector.packed_embeddings import load_embeddings
     from mvector.scoring.scorer import METHODS, Scorer
@@ -215,13 +217,13 @@ def _scorer(arguments: argparse.Namespace, model: "ModelDirectory", fingerprint:
     training = None if arguments.training_embeddings is None else load_embeddings(arguments.training_embeddings)
     cohort = plda = None
     if arguments.score == "plda":
-        plda = training_plda(model.path, fingerprint, training)
+        plda = training_plda(model.folder, fingerprint, training)
     elif (arguments.score in METHODS and arguments.score != "cosine") or arguments.qmf:
-        cohort = training_cohort(model.path, model.embedder, model.config, fingerprint, training)
+        cohort = training_cohort(model.folder, model.embedder, model.config, fingerprint, training)
     return Scorer(arguments.score, arguments.enrollment, cohort, arguments.top_n, plda)
 
 
-def _stored_scale(model: "ModelDirectory", scorer: "Scorer", fingerprint: str) -> "Scale | None":
+def _stored_scale(model: "Model", scorer: "Scorer", fingerprint: str) -> "Scale | None":
     """The threshold and calibration that the model has for this way of scoring."""
     from mvector.calibration import stored_calibration
     from mvector.recognition.scale import AS_NORM, COSINE, Scale, Scoring
@@ -236,7 +238,7 @@ def _stored_scale(model: "ModelDirectory", scorer: "Scorer", fingerprint: str) -
 
 def _score(
     arguments: argparse.Namespace,
-    model: "ModelDirectory",
+    model: "Model",
     fingerprint: str,
     scorer: "Scorer",
     trials: "Trials",
@@ -255,7 +257,7 @@ def _score(
 
 
 def _warnings(
-    model: "ModelDirectory",
+    model: "Model",
     lists: "Any",
     trials: "Trials",
     calibration: "Trials | None",
@@ -299,7 +301,7 @@ def _warnings(
 
 def _report(
     arguments: argparse.Namespace,
-    model: "ModelDirectory",
+    model: "Model",
     result: Mapping[str, Any],
     metrics: "DetectionMetrics",
     scored: "TrialScores",

@@ -3,11 +3,9 @@
 import argparse
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mvector.cli import add_device_arguments, add_set_argument, translate
-from mvector.errors import ConfigError
 
 if TYPE_CHECKING:
     from mvector.config import Config
@@ -38,6 +36,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max_duration", type=float, default=None, help=translate("cut utterances after this time (seconds)")
     )
+    parser.add_argument(
+        "--speed",
+        type=float,
+        choices=(0.9, 1.0, 1.1),
+        default=1.0,
+        help=translate("speed that the recordings are played at, for the teacher of a distillation"),
+    )
     add_device_arguments(parser, exported=True)
     add_set_argument(parser)
     return parser
@@ -48,15 +53,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     from mvector.extraction import extract
     from mvector.fingerprint import model_fingerprint
+    from mvector.opening import open_model
 
-    path, embedder, config = _load(arguments)
-    utterances = _recordings(arguments.list, arguments.enroll_map, config)
+    overrides = list(arguments.overrides)
+    for name in ("batch_size", "max_duration"):
+        if (value := getattr(arguments, name)) is not None:
+            overrides.append(f"dataset_conf.eval_conf.{name}={value}")
+    model = open_model(arguments.model_path, _device(arguments), arguments.use_gpu, overrides)
+    embedder: Any = model.embedder
+    fingerprint = model_fingerprint(model.path, model.config)
+    if arguments.speed != 1.0:
+        from mvector.training.distillation import AtSpeed
+
+        embedder, fingerprint = AtSpeed(embedder, arguments.speed), f"{fingerprint} at {arguments.speed} of the speed"
+    utterances = _recordings(arguments.list, arguments.enroll_map, model.config)
     done = extract(
         embedder,
-        config,
+        model.config,
         utterances,
         arguments.output,
-        model_fingerprint(path, config),
+        fingerprint,
         translate("embedding"),
         rank,
         world_size,
@@ -78,42 +94,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
 
 
-def _load(arguments: argparse.Namespace) -> "tuple[Path, Any, Config]":
-    """The model's path, its embedder, and its configuration with the options of the command in it."""
-    from mvector.config import load_config
-    from mvector.export.runtime import exported_file, load_exported
-    from mvector.fingerprint import decisive_settings
-
-    overrides = list(arguments.overrides)
-    for name in ("batch_size", "max_duration"):
-        if (value := getattr(arguments, name)) is not None:
-            overrides.append(f"dataset_conf.eval_conf.{name}={value}")
-    file = exported_file(arguments.model_path)
-    if file is None:
-        from mvector.model_directory import load_model
-
-        directory = load_model(arguments.model_path, _device(arguments), overrides)
-        return directory.path, directory.embedder, directory.config
-    exported = load_exported(file, arguments.device, arguments.use_gpu)
-    config = load_config(exported.config.model_dump(), overrides=overrides, check_names=False)
-    if decisive_settings(config) != decisive_settings(exported.config):
-        raise ConfigError(
-            f"{file} is an exported model, whose configuration cannot be changed any more; change that of "
-            "its model directory and export it again."
-        )
-    return file, exported.embedder, config
-
-
-def _device(arguments: argparse.Namespace) -> Any:
-    """Of several GPUs, each process of a machine takes its own."""
+def _device(arguments: argparse.Namespace) -> str:
+    """The device that was asked for; of several GPUs, each process of a machine takes its own."""
+    number = os.environ.get("LOCAL_RANK")
+    if number is None or arguments.device not in ("auto", "cuda"):
+        return str(arguments.device)
     import torch
 
-    from mvector.device import choose_device
-
-    device = choose_device(arguments.device, arguments.use_gpu)
-    if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    return device
+    count = torch.cuda.device_count()
+    return f"cuda:{int(number) % count}" if count and arguments.use_gpu is not False else str(arguments.device)
 
 
 def _recordings(lists: Sequence[str] | None, enroll_map: str | None, config: "Config") -> "list[Utterance]":

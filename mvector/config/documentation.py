@@ -20,7 +20,7 @@ was found and what is allowed. `1e-5` is a number. A key given twice is an error
 - `--set section.key=value` overrides a key for one run; the value is YAML: `--set train_conf.max_epoch=30`,
   `--set model_conf.model_args.channels=[1024,1024,1024,1024,3072]`. It is taken by `train.py`, `eval.py`,
   `infer_contrast.py`, `infer_recognition.py`, `mvector calibrate`, `tools/extract_embeddings.py`,
-  `tools/extract_features.py` and `tools/profile_training.py`.
+  `tools/extract_features.py`, `tools/profile_training.py` and `tools/robustness.py`.
 - Names of classes are those that `mvector list` shows, those of `torch.optim`, or the dotted path of a class of your
   own. The keys of the `..._args` sections are checked against the class.
 - Files of the mvector 1.1 package load as they are, even where they name a class that this package does not have yet;

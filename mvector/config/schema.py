@@ -366,6 +366,18 @@ class LargeMarginConf(Section):
         return self
 
 
+class DistillationConf(Section):
+    """Distillation: beside the classification, the network is drawn to the embeddings that a larger one, its teacher,
+    has given for the whole, clean recordings. A section that is absent: none."""
+
+    teacher_embeddings: str = Field(
+        default="dataset/teacher",
+        description="Folder with the teacher's packed embeddings of the training list, one subfolder for each speed "
+        "that is trained on: speed_1.0, speed_0.9 and speed_1.1; `tools/extract_embeddings.py --speed` makes them."
+    )
+    weight: float = Field(default=20.0, gt=0, description="Of 1 - cos(network, teacher) beside the loss of loss_conf.")
+
+
 class Config(Section):
     """A whole configuration; `load_config` makes one."""
 
@@ -377,6 +389,9 @@ class Config(Section):
     train_conf: TrainConf = Field(default_factory=TrainConf)
     large_margin_conf: LargeMarginConf | None = Field(
         default=None, description="Large-margin fine-tuning as a second stage; null: none."
+    )
+    distillation_conf: DistillationConf | None = Field(
+        default=None, description="Learning from a larger network's embeddings; null: none."
     )
     augmentation: AugmentationConfig | None = Field(
         default=None, description="Augmentation, as in the separate augmentation file; null: none."

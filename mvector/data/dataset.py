@@ -55,12 +55,14 @@ class Example:
     """One training example.
 
     `sound` is features [F, D] or a waveform [T], or None where `material` is what a device makes the waveform of.
-    `draws` are those of SpecAugment, [K].
+    `draws` are those of SpecAugment, [K]. `utterance` is a row of the training list, `speed_class` an index of SPEEDS.
     """
 
     sound: Tensor | None
     label: int
     draws: Tensor
+    utterance: int
+    speed_class: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)  # (path, reason) of what could not be used
     material: Material | None = None
 
@@ -128,14 +130,14 @@ class TrainingDataset(Dataset[Example]):
         spec_augment = augmentation.spec_augment
         draws = torch.from_numpy(spec_augment.draw(rng)) if spec_augment is not None else torch.zeros(0)
         if self.on_device:
-            return Example(None, label, draws, skipped, material)
+            return Example(None, label, draws, index, speed_class, skipped, material)
         waveform = self.augment(_batch_of_one(material))  # [1, T]
         if self.featurizer is None:
-            return Example(waveform[0], label, draws, skipped)
+            return Example(waveform[0], label, draws, index, speed_class, skipped)
         features = self._features(waveform, rng)
         if spec_augment is not None:
             features = spec_augment(features, draws[None])
-        return Example(features[0], label, draws, skipped)
+        return Example(features[0], label, draws, index, speed_class, skipped)
 
     def _features(self, waveform: Tensor, rng: np.random.Generator) -> Tensor:
         """Waveform [1, T] -> features [1, F, D]; `rng` seeds torch's generator where dither draws from it."""
@@ -164,10 +166,13 @@ def _batch_of_one(material: Material) -> Material:
 
 
 def collate(examples: list[Example]) -> dict[str, Any]:
-    """Examples of equal length -> {'labels' [B], 'draws' [B, K], 'skipped' list, and 'sound' [B, T] or [B, F, D] or
-    'material' of a batch}. In a loader process the tensors are made in memory that it shares with the trainer's."""
+    """Examples of equal length -> {'labels', 'utterances' and 'speed_classes' [B] each, 'draws' [B, K], 'skipped' list,
+    and 'sound' [B, T] or [B, F, D] or 'material' of a batch}. In a loader process the tensors are made in memory that
+    it shares with the trainer's."""
     batch: dict[str, Any] = {
         "labels": torch.tensor([example.label for example in examples], dtype=torch.int64),
+        "utterances": torch.tensor([example.utterance for example in examples], dtype=torch.int64),
+        "speed_classes": torch.tensor([example.speed_class for example in examples], dtype=torch.int64),
         "draws": default_collate([example.draws for example in examples]),
         "skipped": [item for example in examples for item in example.skipped],
     }

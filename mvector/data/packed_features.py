@@ -175,7 +175,7 @@ class PackedFeatureDataset(Dataset[Example]):
             if spec_augment is not None:
                 draws = torch.from_numpy(spec_augment.draw(rng))
                 features = spec_augment(features[None], draws[None])[0]
-            return Example(features, int(self.labels[index]), draws, skipped)
+            return Example(features, int(self.labels[index]), draws, index, skipped=skipped)
         raise DataListError(
             f"{REPLACEMENT_TRIES} utterances drawn one after another have no features; the last: {skipped[-1][1]}"
         )

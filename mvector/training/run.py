@@ -20,6 +20,7 @@ from mvector.losses.partial_fc import PartialFC
 from mvector.model_directory import build_embedder, read_speakers
 from mvector.training.averaging import ExponentialAverage
 from mvector.training.checkpoint import load_state, save_best_model, save_last_model
+from mvector.training.distillation import Teacher
 from mvector.training.model_metrics import model_metrics
 from mvector.training.optimisation import build_optimizer, build_scheduler
 from mvector.training.parts import (
@@ -100,6 +101,7 @@ class TrainingRun:
         if getattr(self.loss, "trains_classifier", True):
             size, classes = self.embedder.backbone.embd_dim, self.dataset.num_classes
             self.classifier = build_classifier(config, self.loss, size, classes)
+        self.teacher = Teacher.from_config(config, utterances, self.embedder.backbone.embd_dim)
         self.embedder.to(device)
         self.trunk = nn.ModuleDict({"backbone": self.embedder.backbone})
         if learned is not None:

@@ -39,7 +39,7 @@ def test_openvino_is_offered_where_an_exported_model_is_taken(file):
     source = file.read_text(encoding="utf-8")
     parser = getattr(importlib.import_module(f"mvector.cli.{file.stem}"), "build_parser", None)
     if parser is not None and "--device" in parser().format_help():
-        runs_exported = "MVectorPredictor(" in source or "load_exported(" in source or "mvector.serve" in source
+        runs_exported = any(name in source for name in ("MVectorPredictor(", "open_model(", "mvector.serve"))
         assert ("openvino" in parser().format_help()) == runs_exported
 
 
