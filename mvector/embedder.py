@@ -13,7 +13,8 @@ from mvector.errors import TooShortError
 from mvector.features import AudioFeaturizer
 from mvector.features.base import FrameFeature
 from mvector.features.self_supervised import SelfSupervised
-from mvector.precision import PRECISIONS, InferenceCopy
+from mvector.models.inference import InferenceCopy
+from mvector.precision import PRECISIONS
 from mvector.registry import BACKBONES
 
 

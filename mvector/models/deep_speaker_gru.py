@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from mvector.models.layers import require_frames
 from mvector.models.rescnn import HalvingConv
+from mvector.precision import at_least_float32
 from mvector.registry import BACKBONES
 
 CHANNELS = 64
@@ -61,5 +62,5 @@ class DeepSpeakerGRU(nn.Module):
         x = x.permute(0, 3, 1, 2).flatten(2)
         # Hundreds of steps would add up the rounding of 16 bits.
         with torch.autocast(features.device.type, enabled=False):
-            states = self.gru(x.to(self.affine.weight.dtype))  # [B, F / 2, H]
+            states = self.gru(at_least_float32(x))  # [B, F / 2, H]
         return self.affine(states.mean(1))

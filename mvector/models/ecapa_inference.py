@@ -1,0 +1,143 @@
+"""ECAPA-TDNN's parts for inference in half precision.
+
+A norm behind a ReLU is s·relu(|a|·x) + c with signs s: |a| goes into the convolution before it, s and c (`Affine`) into
+the one behind it where there is one. Padding by reflection bears that exactly, as it pads by frames.
+"""
+
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from mvector.models.ecapa_tdnn import EcapaTdnn, SERes2NetBlock
+from mvector.models.layers import FrameConv, TDNNBlock
+from mvector.models.pooling import VARIANCE_FLOOR, AttentiveStatisticsPooling
+from mvector.models.products import PreparedFrameConv, Product
+
+
+class Affine(NamedTuple):
+    """sign ∘ x + shift, over channels [C]."""
+
+    sign: Tensor
+    shift: Tensor
+
+    def before(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight [C_out, C, kernel] and bias of the convolution of this x, for x itself."""
+        return weight * self.sign.unsqueeze(1), bias + weight.sum(2) @ self.shift
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.shift, x, self.sign)
+
+
+def rectified(block: TDNNBlock) -> tuple[FrameConv, Tensor, Tensor, Affine]:
+    """The convolution, its weight and bias with the norm's |a|, and what the norm then still does after ReLU."""
+    conv, norm = cast(FrameConv, block.conv[0]), cast(nn.BatchNorm1d, block.norm[0])
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    scale = norm.weight / (variance + norm.eps).sqrt()
+    rest = Affine(torch.where(scale < 0, -1.0, 1.0), norm.bias - mean * scale)
+    return conv, conv.weight * scale.abs()[:, None, None], cast(Tensor, conv.bias) * scale.abs(), rest
+
+
+class PreparedTDNNBlock(nn.Module):
+    """:class:`TDNNBlock`, whose norm remains."""
+
+    def __init__(self, block: TDNNBlock, dtype: torch.dtype):
+        super().__init__()
+        self.conv = PreparedFrameConv(cast(FrameConv, block.conv[0]), dtype, relu=True)
+        self.norm = block.norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.norm(self.conv(x)))
+
+
+class PreparedSERes2NetBlock(nn.Module):
+    """:class:`SERes2NetBlock`."""
+
+    def __init__(self, block: SERes2NetBlock, dtype: torch.dtype):
+        super().__init__()
+        self.shortcut = None
+        if block.shortcut is not None:
+            self.shortcut = PreparedFrameConv(cast(FrameConv, block.shortcut[0]), dtype)
+        conv, weight, bias, joined = rectified(block.tdnn1)
+        self.conv1 = PreparedFrameConv(conv, dtype, True, weight, bias)
+
+        self.scale = block.res2net_block.scale
+        groups = [Affine(*rest) for rest in zip(*(part.chunk(self.scale) for part in joined), strict=True)]
+        outputs = groups[:1]
+        self.convs = nn.ModuleList()
+        self.turned: list[Tensor | None] = []  # signs of a sum's second term, as its first one counts; None: all +
+        for group, tdnn in zip(groups[1:], cast("list[TDNNBlock]", block.res2net_block.blocks), strict=True):
+            if self.convs:
+                turned = group.sign * outputs[-1].sign
+                self.turned.append(None if (turned > 0).all() else turned.to(dtype))
+                group = Affine(group.sign, group.shift + outputs[-1].shift)
+            conv, weight, bias, rest = rectified(tdnn)
+            self.convs.append(PreparedFrameConv(conv, dtype, True, *group.before(weight, bias)))
+            outputs.append(rest)
+
+        joined = Affine(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
+        conv, weight, bias, rest = rectified(block.tdnn2)
+        self.conv2 = PreparedFrameConv(conv, dtype, True, *joined.before(weight, bias))
+        self.sign, self.shift = rest.sign.to(dtype), rest.shift.to(dtype)
+        squeeze, excite = (cast(FrameConv, part[0]) for part in (block.se_block.conv1, block.se_block.conv2))
+        bias = cast(Tensor, squeeze.bias)
+        self.squeeze = PreparedFrameConv(squeeze, dtype, True, *rest.before(squeeze.weight, bias))
+        self.excite = PreparedFrameConv(excite, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = x if self.shortcut is None else self.shortcut(x)
+        first, *groups = self.conv1(x).chunk(self.scale, dim=2)
+        outputs = [first]
+        for i, (conv, group) in enumerate(zip(self.convs, groups, strict=True)):
+            if i:
+                turned = self.turned[i - 1]
+                group = group + outputs[-1] if turned is None else torch.addcmul(group, outputs[-1], turned)
+            outputs.append(conv(group))
+        x = self.conv2(torch.cat(outputs, dim=2))
+        gates = self.excite(self.squeeze(x.sum(1, keepdim=True) / x.shape[1])).sigmoid()  # [B, 1, C]
+        return torch.addcmul(torch.addcmul(residual, self.shift, gates), x, gates * self.sign)
+
+
+class PreparedAttentivePooling(nn.Module):
+    """:class:`AttentiveStatisticsPooling` of what `rest` gives; whatever has frames is in half precision."""
+
+    def __init__(self, pooling: AttentiveStatisticsPooling, dtype: torch.dtype, rest: Affine | None = None):
+        super().__init__()
+        self.dtype = dtype
+        self.rest = rest
+        _, weight, bias, between = rectified(pooling.tdnn)
+        self.between = Affine(*(part.to(dtype) for part in between))
+        for_x, *for_context = weight.split(pooling.channels, dim=1)  # [N, C, 1] each
+        if rest is not None:
+            for_x, bias = rest.before(for_x, bias)
+            if for_context:
+                for_context[0], bias = rest.before(for_context[0], bias)
+        self.project = Product(for_x.squeeze(2), None if for_context else bias, dtype)
+        self.project_context = Product(torch.cat(for_context, 1).squeeze(2), bias, dtype) if for_context else None
+        self.score = PreparedFrameConv(cast(FrameConv, pooling.conv[0]), dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.transpose(1, 2).to(self.dtype)  # [B, F, C]
+        frames = x.shape[1]
+        reference = x.sum(1) / frames  # sums are float32 inside
+        centred = x - reference.unsqueeze(1)
+        hidden = self.project(x)
+        if self.project_context is not None:
+            deviation = (centred.square().sum(1) / frames).clamp_min(VARIANCE_FLOOR).sqrt()
+            hidden = hidden + self.project_context(torch.cat([reference, deviation], dim=1)).unsqueeze(1)
+        weights = self.score(self.between(hidden.relu_()).tanh_()).softmax(1)  # [B, F, C]
+        weighted = weights * centred
+        shift = weighted.sum(1).float()
+        variance = (weighted * centred).sum(1) - shift.square()
+        mean = reference + shift
+        if self.rest is not None:
+            mean = self.rest(mean)
+        return torch.cat([mean, variance.clamp_min(VARIANCE_FLOOR).sqrt()], dim=1)
+
+
+def join_norm_and_pooling(network: EcapaTdnn, dtype: torch.dtype) -> None:
+    """Exchange the last convolution and the pooling of `network` for those with the norm between them in both."""
+    if isinstance(network.asp, AttentiveStatisticsPooling):
+        conv, weight, bias, rest = rectified(network.mfa)
+        network.add_module("asp", PreparedAttentivePooling(network.asp, dtype, rest))
+        network.add_module("mfa", PreparedFrameConv(conv, dtype, True, weight, bias))
