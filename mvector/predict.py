@@ -23,17 +23,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mvector.audio.decode import AudioSource
-from mvector.calibration import stored_calibration
 from mvector.config import Config, load_config
 from mvector.errors import ConfigError, MVectorError
 from mvector.export.runtime import ExportedModel, exported_file, load_exported
 from mvector.fingerprint import decisive_settings, model_fingerprint
 from mvector.listening import HEARD, UNHEARD, at_level, listen
-from mvector.scoring.calibration import posterior
 
-if TYPE_CHECKING:  # torch is imported for a model of torch, and not for an exported one
+if TYPE_CHECKING:  # for a quick start: torch is imported for a model of torch, scoring where it is asked for
     from mvector.model_directory import ModelDirectory
     from mvector.recognition import Recogniser, Recognition, Registration, Verification
+    from mvector.scoring.calibration import Calibration
     from mvector.store import VoiceStore
 
 logger = logging.getLogger("mvector")
@@ -60,7 +59,11 @@ class Verdict:
 
     def probability(self, prior: float = 0.5) -> float | None:
         """Probability that it is one person, where before any sound was heard it was `prior`; None without an llr."""
-        return None if self.llr is None else float(posterior(self.llr, prior))
+        if self.llr is None:
+            return None
+        from mvector.scoring.calibration import posterior
+
+        return float(posterior(self.llr, prior))
 
 
 class MVectorPredictor:
@@ -119,7 +122,7 @@ class MVectorPredictor:
         self.config, self.embedder = self.model.config, self.model.embedder
         self.threshold = self.model.threshold if threshold is None else float(threshold)
         self._threshold_is_given = threshold is not None
-        self.calibration = stored_calibration(self.model.metrics)
+        self.calibration = self._stored_calibration()
         self.sample_rate_hz = self.config.dataset_conf.dataset.sample_rate
         if configs is not None:
             self._compare_config(configs)
@@ -230,6 +233,13 @@ class MVectorPredictor:
         recogniser = Recogniser(store, scoring, self.config)
         recogniser.import_folders(location, self.embedder)
         return recogniser
+
+    def _stored_calibration(self) -> "Calibration | None":
+        if not self.model.metrics.get("calibration"):
+            return None
+        from mvector.calibration import stored_calibration
+
+        return stored_calibration(self.model.metrics)
 
     def _given_threshold(self, threshold: float | None) -> float | None:
         """The caller's threshold, of this call or of this predictor; None where the model's own is to decide."""

