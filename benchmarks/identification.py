@@ -1,4 +1,4 @@
-"""Who of N enrolled people spoke: the store's exact search and its graph index, against scikit-learn's cosine scan.
+"""Who of N enrolled people spoke: the store's exact search and its inverted lists, against scikit-learn's cosine scan.
 
     python benchmarks/identification.py [--people 1000 100000 1000000] [--queries 200] [--embeddings FOLDER]
                                         [--folder FOLDER]
@@ -6,15 +6,15 @@
 The scan is what the mvector package does for a recording: normalise it, `cosine_similarity` with the matrix of
 everybody, the largest. Each side is a process of its own and answers the same queries one by one, ours through
 `VoiceStore.search` on an SQLite store; after a first one, which loads the store, the median, the 95th percentile and
-the memory of the process are printed. Sides take turns in `--rounds` rounds. Needs scikit-learn and usearch; Unix only.
+the memory of the process are printed. Sides take turns in `--rounds` rounds. Needs scikit-learn; Unix only.
 
 People: with --embeddings (packed ones of tools/extract_embeddings.py, of people with several recordings each) they are
 the real embeddings, and as many perturbed copies as it takes: a copy is a real embedding plus a draw from the normal
 distribution of the covariance within speakers that was measured on them. Without it they are synthetic: a random centre
 in place of a real embedding. A query is another such draw around one person. `nearest` is how often a search finds the
 person whom comparing with everybody in float64 finds nearest, `two` how many of the nearest two it finds (half of them
-where a search gives one): the second one of synthetic people is nobody in particular, and a graph finds such people
-less surely.
+where a search gives one): the second one of synthetic people is nobody in particular, and lists around centres find
+such people less surely: they lie around nothing.
 """
 
 import argparse
@@ -130,7 +130,7 @@ def ours(folder: Path, index: str) -> Callable[[np.ndarray], list[int]]:
 SIDES: dict[str, Callable[[Path], Callable[[np.ndarray], list[int]]]] = {
     "scikit-learn": scan,
     "exact": lambda folder: ours(folder, "exact"),
-    "hnsw": lambda folder: ours(folder, "hnsw"),
+    "ivf": lambda folder: ours(folder, "ivf"),
 }
 
 

@@ -1,7 +1,7 @@
 """Is silence, noise or an animal ever taken for somebody who is enrolled, and is real speech still recognised?
 
-    python benchmarks/noise_rejection.py --model_path DIR --list test_list.txt --noise_dir DIR
-        [--people 20] [--recordings 2] [--human person_sneeze baby_cry] [--save_json FILE]
+    python benchmarks/noise_rejection.py --list test_list.txt --noise_dir DIR
+        [--model_path DIR] [--people 20] [--recordings 2] [--human person_sneeze baby_cry] [--save_json FILE]
 
 Enrolls the first people of a data list with a few recordings each, and asks who speaks in: the rest of their
 recordings, recordings of as many others, artificial sounds, and every file of --noise_dir, whose folders name the kinds
@@ -77,7 +77,7 @@ def measure(predictor: MVectorPredictor, row: Row, source: AudioSource, person: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model_path", required=True)
+    parser.add_argument("--model_path", default=None, help="default: the model that the package carries")
     parser.add_argument("--list", required=True, help="data list: path<TAB>speaker")
     parser.add_argument("--noise_dir", required=True, help="one folder per kind of sound")
     parser.add_argument("--people", type=int, default=20)

@@ -1,6 +1,6 @@
 """The service under load: cold start, latency and throughput by number of clients, memory over many requests.
 
-    python benchmarks/serving.py --model_path DIR --audio_path SPEECH.wav [--workers 1] [--clients 1 8 32]
+    python benchmarks/serving.py --audio_path SPEECH.wav [--model_path DIR] [--workers 1] [--clients 1 8 32]
         [--seconds 20] [--requests 10000] [--route identify]
 
 Starts `python -m mvector.serve` with an empty store and the clip of `--clip_s` seconds enrolled as one person. Clients
@@ -49,7 +49,8 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, data: by
 
 def start(arguments: argparse.Namespace, folder: str, port: int) -> subprocess.Popen[bytes]:
     command = [
-        *(sys.executable, "-m", "mvector.serve", "--model_path", arguments.model_path, "--port", str(port)),
+        *(sys.executable, "-m", "mvector.serve", "--port", str(port)),
+        *([] if arguments.model_path is None else ["--model_path", arguments.model_path]),
         *("--audio_db_path", folder, "--rate_limit", "0", "--workers", str(arguments.workers)),
         *("--device", arguments.device),
     ]
@@ -132,7 +133,7 @@ def repeat(port: int, path: str, clip: bytes, times: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model_path", required=True)
+    parser.add_argument("--model_path", default=None, help="default: the model that the package carries")
     parser.add_argument("--audio_path", required=True)
     parser.add_argument("--clip_s", type=float, default=3.0)
     parser.add_argument("--route", choices=("identify", "verify", "embeddings"), default="identify")

@@ -56,6 +56,11 @@ class SpeakerEmbedder(nn.Module):
         return cls(featurizer, backbone, config.model_conf.precision)
 
     @property
+    def embedding_size(self) -> int:
+        """E, the numbers of an embedding."""
+        return int(self.backbone.embd_dim)
+
+    @property
     def device(self) -> torch.device:
         return next(self.backbone.parameters()).device
 

@@ -34,6 +34,8 @@ class Embedder(Protocol):
 
     @property
     def min_samples(self) -> int: ...
+    @property
+    def embedding_size(self) -> int: ...
     def embed(self, waveforms: Sequence[np.ndarray], batch_size: int = ...) -> np.ndarray: ...
 
 
@@ -162,7 +164,7 @@ def embed_utterances(
     doubts: list[str] = []
     with contextlib.closing(embed_each(embedder, config, utterances, doubts)) as each:
         shown = tqdm(each, description, len(utterances), unit="utt", disable=None, leave=False)
-        result = collect(shown, utterances, embedding_size(embedder))
+        result = collect(shown, utterances, embedder.embedding_size)
     result.model_fingerprint = fingerprint
     result.max_duration_s = config.dataset_conf.eval_conf.max_duration
     warn_of_doubts(doubts)
@@ -239,11 +241,6 @@ def collect(each: Iterator[Embedded], utterances: Sequence[Utterance], size: int
             result.duration_s[row], result.snr_db[row] = one.duration_s, one.snr_db
     result.magnitude = np.linalg.norm(result.embeddings, axis=1).astype(np.float32)
     return result
-
-
-def embedding_size(embedder: Any) -> int:
-    """E of an embedder of torch or an exported one."""
-    return int(embedder.embedding_size if hasattr(embedder, "embedding_size") else embedder.backbone.embd_dim)
 
 
 def warn_of_doubts(doubts: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from mvector.config import Config
 from mvector.data.lists import Utterance, list_digest
-from mvector.embeddings import Embedder, Embeddings, collect, embed_each, embedding_size, warn_of_doubts
+from mvector.embeddings import Embedder, Embeddings, collect, embed_each, warn_of_doubts
 from mvector.errors import DataListError, MVectorError
 from mvector.packed_embeddings import pack, read_meta
 
@@ -63,7 +63,7 @@ def extract(
     Raises DataListError where `folder` belongs to another model, list or cut, or nothing could be embedded.
     """
     started, folder = time.perf_counter(), Path(folder)
-    job = _Job(folder, utterances, embedding_size(embedder), fingerprint, config.dataset_conf.eval_conf.max_duration)
+    job = _Job(folder, utterances, embedder.embedding_size, fingerprint, config.dataset_conf.eval_conf.max_duration)
     missing = job.claim()
     if missing is not None:
         with tqdm(desc=description, total=len(utterances), unit="utt", disable=rank > 0 or None, leave=False) as bar:

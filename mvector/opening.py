@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     Model: TypeAlias = ModelDirectory | ExportedModel
 
 
+STARTER_MODEL = Path(__file__).with_name("starter_model")  # docs/starter_model.md tells what it can do
+
+
 def open_model(
     path: str | os.PathLike[str], device: Any = "auto", use_gpu: bool | None = None, overrides: str | Sequence[str] = ()
 ) -> "Model":

@@ -1,6 +1,6 @@
 """Two recordings → one similarity and a verdict; a recording → who of the enrolled people speaks.
 
->>> predictor = MVectorPredictor(model_path="models/EcapaTdnn_Fbank/best_model/")
+>>> predictor = MVectorPredictor()  # the model that the package carries
 >>> predictor.contrast("a.wav", "b.wav")
 0.7312
 >>> predictor.verdict("a.wav", "b.wav").same
@@ -25,19 +25,16 @@ import numpy as np
 from mvector.audio.decode import AudioSource
 from mvector.config import Config, load_config
 from mvector.errors import ConfigError, MVectorError
-from mvector.export.runtime import ExportedModel, exported_file, load_exported
 from mvector.fingerprint import decisive_settings, model_fingerprint
 from mvector.listening import HEARD, UNHEARD, at_level, listen
+from mvector.opening import STARTER_MODEL, open_model
 
 if TYPE_CHECKING:  # for a quick start: torch is imported for a model of torch, scoring where it is asked for
-    from mvector.model_directory import ModelDirectory
     from mvector.recognition import Recogniser, Recognition, Registration, Verification
     from mvector.scoring.calibration import Calibration
     from mvector.store import VoiceStore
 
 logger = logging.getLogger("mvector")
-
-DEFAULT_MODEL = "models/EcapaTdnn_Fbank/best_model/"
 
 
 @dataclass(frozen=True)
@@ -75,13 +72,13 @@ class MVectorPredictor:
     audio_db_path   where enrolled voices are kept: a folder (recordings that the mvector package left in it are
                     enrolled at the start), or a postgresql:// address; None: nobody can be enrolled
     model_path      a model directory; or an exported model, which needs no torch: an .onnx file, or a folder that has
-                    a model.onnx and no weights of torch
+                    a model.onnx and no weights of torch; None: the small model that the package carries
     use_gpu         older form of `device`: True needs a GPU, False is the CPU
     device          auto, cpu, cuda, cuda:0 … or mps; for an exported model auto, cpu (onnxruntime) or openvino
     overwrites      'a.b=c' texts that override keys of the model's configuration; an exported one is fixed
     keep_audio      keep the recordings of people enrolled from now on, so that another model can take them over
-    index           how enrolled people are searched: exact (everybody is compared), or hnsw, a graph for more than a
-                    million people (see :func:`mvector.store.open_store`)
+    index           how enrolled people are searched: exact (everybody is compared), or ivf, lists for a hundred
+                    thousand people and more (see :func:`mvector.store.open_store`)
 
     A recording is a path, the bytes of a sound file, a binary file object, or an array [T] or [T, channels] at
     `sample_rate`. Raises MVectorError kinds: ModelError for the directory, ConfigError for an argument, and for
@@ -93,7 +90,7 @@ class MVectorPredictor:
         configs: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None,
         threshold: float | None = None,
         audio_db_path: str | os.PathLike[str] | None = None,
-        model_path: str | os.PathLike[str] = DEFAULT_MODEL,
+        model_path: str | os.PathLike[str] | None = None,
         use_gpu: bool | None = None,
         device: str = "auto",
         overwrites: str | Sequence[str] = (),
@@ -103,22 +100,7 @@ class MVectorPredictor:
         self.audio_db_path = audio_db_path
         if threshold is not None and not -1 <= threshold <= 1:
             raise ConfigError(f"threshold must be a cosine similarity from -1 to 1, found {threshold!r}")
-        self.model: ModelDirectory | ExportedModel
-        exported = exported_file(model_path)
-        if exported is None:
-            from mvector.device import choose_device
-            from mvector.model_directory import load_model
-
-            self.model = directory = load_model(model_path, choose_device(device, use_gpu), overwrites)
-            self._embedding_size = directory.embedder.backbone.embd_dim
-        else:
-            if overwrites:
-                raise ConfigError(
-                    f"{exported} is an exported model, whose configuration cannot be changed any more; change that of "
-                    "its model directory and export it again."
-                )
-            self.model = load_exported(exported, device, use_gpu)
-            self._embedding_size = self.model.embedder.embedding_size
+        self.model = open_model(STARTER_MODEL if model_path is None else model_path, device, use_gpu, overwrites)
         self.config, self.embedder = self.model.config, self.model.embedder
         self.threshold = self.model.threshold if threshold is None else float(threshold)
         self._threshold_is_given = threshold is not None
@@ -224,7 +206,7 @@ class MVectorPredictor:
         store = open_store(
             location,
             fingerprint,
-            self._embedding_size,
+            self.embedder.embedding_size,
             keep_audio=keep_audio,
             outlier_score=self.model.threshold,
             index=index,
@@ -258,7 +240,7 @@ class MVectorPredictor:
         warnings: list[str] | None = None,
     ) -> np.ndarray:
         """Embeddings [N, E] of length 1; the windows of all recordings stream through in batches."""
-        shape = (2, len(sources), self._embedding_size)
+        shape = (2, len(sources), self.embedder.embedding_size)
         sums = np.zeros(shape)  # the windows with speech, those without
         stream = self._all_windows(sources, sample_rate, verdict, warnings)
         while batch := list(itertools.islice(stream, batch_size)):

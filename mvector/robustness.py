@@ -22,7 +22,7 @@ from mvector.calibration import rates_of
 from mvector.config import Config
 from mvector.data.lists import Utterance
 from mvector.data.trials import Trials
-from mvector.embeddings import Embedder, embedding_size
+from mvector.embeddings import Embedder
 from mvector.errors import AudioError, MVectorError
 from mvector.metrics import confidence_intervals, eer
 from mvector.scoring import score_trials
@@ -86,7 +86,7 @@ def measure(
     tested = np.unique(trials.test_rows)
     enrolled = np.unique([row for rows in trials.enroll_rows for row in rows])
     count = len(trials.utterances)
-    embeddings = np.full((2 * count, embedding_size(embedder)), np.nan, np.float32)  # as recorded, then changed
+    embeddings = np.full((2 * count, embedder.embedding_size), np.nan, np.float32)  # as recorded, then changed
     twice = replace(trials, utterances=trials.utterances * 2, test_rows=trials.test_rows + count)
     outcomes = []
     with tqdm(total=len(enrolled) + len(tested) * len(chosen), desc=description, unit="utt", disable=None) as bar:

@@ -236,10 +236,10 @@ def test_a_gpu_that_is_not_there_is_an_error_only_when_asked_for(tiny_model_dir)
     assert MVectorPredictor(model_path=tiny_model_dir, use_gpu=False).embedder.device.type == "cpu"
 
 
-def test_without_a_model_the_error_says_how_to_get_one(tmp_path, monkeypatch):
+def test_a_model_that_is_not_there_is_answered_with_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match=r"EcapaTdnn_Fbank.*train\.py --configs configs/quickstart\.yml.*--model_path"):
-        MVectorPredictor()
+        MVectorPredictor(model_path="models/EcapaTdnn_Fbank/best_model/")
 
 
 def test_the_models_own_configuration_decides(tiny_model_dir, voice, caplog):

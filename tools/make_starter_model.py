@@ -57,18 +57,8 @@ def main() -> None:
         raise MVectorError(f"{arguments.configs} lacks distillation_conf, a training list or development trials.")
     for speed in SPEEDS:
         folder = Path(distillation.teacher_embeddings) / f"speed_{speed}"
-        extract_embeddings.main(
-            [
-                "--model_path",
-                arguments.teacher,
-                "--list",
-                data.train_list,
-                "--speed",
-                str(speed),
-                "--output",
-                str(folder),
-            ]
-        )
+        of_list = ["--model_path", arguments.teacher, "--list", data.train_list, "--speed", str(speed)]
+        extract_embeddings.main([*of_list, "--output", str(folder)])
     try:
         trainer.train(arguments.save_model_path, arguments.log_dir, resume_model="auto")
     except Interrupted as stop:

@@ -101,16 +101,26 @@ def add_device_arguments(parser: argparse.ArgumentParser, exported: bool = False
     )
 
 
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
+    """--model_path of a command that also works without a model of one's own."""
+    parser.add_argument(
+        "--model_path",
+        default=None,
+        help=translate("model directory, or an exported .onnx file (default: the small model that mvector carries)"),
+    )
+
+
 def add_index_argument(parser: argparse.ArgumentParser) -> None:
     from mvector.store.index import KINDS
+    from mvector.store.postgres import KINDS as POSTGRES_KINDS
 
     parser.add_argument(
         "--index",
-        choices=KINDS,
+        choices=sorted({*KINDS, *POSTGRES_KINDS}),
         default="exact",
         help=translate(
-            "exact (default): compare with everybody; hnsw: a graph, faster beyond a million people, which overlooks "
-            "somebody now and then"
+            "exact (default): compare with everybody; ivf, or with PostgreSQL hnsw: faster among a million people, but "
+            "overlooks somebody now and then"
         ),
     )
 

@@ -37,8 +37,14 @@ SCRIPTS = {
         "覆盖一个配置项，例如 --set train_conf.max_epoch=10；可以多次使用"
     ),
     "model directory": "模型目录",
+    "model directory, or an exported .onnx file (default: the small model that mvector carries)": (
+        "模型目录，或导出的 .onnx 文件（默认：mvector 自带的小模型）"
+    ),
+    "model: the small one that mvector carries; docs/starter_model.md says how far to trust it": (
+        "模型：mvector 自带的小模型；它的可信程度见 docs/starter_model.md"
+    ),
     # robustness
-    "speed that the recordings are played at, for the teacher of a distillation": "录音播放的速度，供蒸馏的教师模型使用",
+    "speed that the recordings are played at, for the teacher of a distillation": "录音的播放速度（用于蒸馏的教师）",
     "Measure a model on test trials whose recordings are changed for the worse.": ("在录音质量变差的条件下测试模型。"),
     "trial lists (default: the test list of the model's configuration)": "试验列表（默认：模型配置里的测试列表）",
     "folder with recordings of noise (default: pink noise)": "噪声录音所在的文件夹（默认：粉红噪声）",
@@ -1596,7 +1602,7 @@ SENTENCES = {
     ),
     "{folder}: the teacher's embeddings have {theirs} numbers and the network's {ours}: set "
     "model_conf.model_args.embd_dim to {wanted}.": (
-        "{folder}：教师模型的嵌入有 {theirs} 维，网络的有 {ours} 维：请把 model_conf.model_args.embd_dim 设为 {wanted}。"
+        "{folder}：教师的嵌入有 {theirs} 维，网络的有 {ours} 维：请改 model_conf.model_args.embd_dim 为 {wanted}。"
     ),
     "robustness is measured on a trial list: give one that says which trials are targets.": (
         "鲁棒性要在试验列表上测量：请给出标明目标试验的列表。"
@@ -1604,9 +1610,10 @@ SENTENCES = {
     "the model's configuration names no test list: give trial lists with --list.": (
         "模型的配置没有测试列表：请用 --list 给出试验列表。"
     ),
-    "{path} carries the metrics of the model that it was made of. Put it into a folder of its own under the name {name} to "
-    "choose a threshold for it, or choose one for its model directory and export it again.": (
-        "{path} 带有导出它的模型的指标。请把它单独放进一个文件夹并命名为 {name}，再为它选择阈值；或者为模型目录选择阈值后重新导出。"
+    "{path} carries the metrics of the model that it was made of. Put it into a folder of its own under the name "
+    "{name} to choose a threshold for it, or choose one for its model directory and export it again.": (
+        "{path} 带有导出它的模型的指标。请把它单独放进一个文件夹并命名为 {name}，再选择阈值；"
+        "或者为模型目录选择阈值，然后重新导出。"
     ),
     "dataset_conf.sampler.batch_size must be at least 2{processes}: batch norm needs two utterances": (
         "dataset_conf.sampler.batch_size {processes}至少应为 2：批归一化需要两条语音"

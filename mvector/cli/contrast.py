@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mvector.cli import add_device_arguments, add_set_argument, translate
+from mvector.cli import add_device_arguments, add_model_argument, add_set_argument, translate
 
 PICTURED_S = 600.0  # of a longer recording the pictures show the beginning
 
@@ -14,7 +14,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=translate("Compare two recordings: the same person or not?"))
     parser.add_argument("--audio_path1", required=True, help=translate("the first recording"))
     parser.add_argument("--audio_path2", required=True, help=translate("the second recording"))
-    parser.add_argument("--model_path", default="models/EcapaTdnn_Fbank/best_model/", help=translate("model directory"))
+    add_model_argument(parser)
     parser.add_argument(
         "--threshold",
         type=float,
@@ -60,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             save_pictures(path, predictor.sample_rate_hz, Path(arguments.save_image_path), number)
         print(translate("pictures saved in {path}").format(path=arguments.save_image_path))
     verdict = predictor.verdict(*paths)
+    if arguments.model_path is None:
+        print(translate("model: the small one that mvector carries; docs/starter_model.md says how far to trust it"))
     for number, path in enumerate(paths, start=1):
         print(translate("recording {number}: {path}").format(number=number, path=path))
     print(translate("similarity {score:.4f}").format(score=verdict.similarity))

@@ -7,7 +7,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mvector.cli import add_device_arguments, add_index_argument, add_set_argument, boolean, translate
+from mvector.cli import (
+    add_device_arguments,
+    add_index_argument,
+    add_model_argument,
+    add_set_argument,
+    boolean,
+    translate,
+)
 from mvector.errors import ConfigError, MVectorError
 
 if TYPE_CHECKING:
@@ -47,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         help=translate("True or False: keep the recordings of people enrolled now (default True)"),
     )
     add_index_argument(parser)
-    parser.add_argument("--model_path", default="models/EcapaTdnn_Fbank/best_model/", help=translate("model directory"))
+    add_model_argument(parser)
     parser.add_argument(
         "--threshold",
         type=float,

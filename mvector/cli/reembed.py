@@ -38,7 +38,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     if "://" not in location and not (Path(location) / FILE_NAME).is_file():
         raise StoreError(f"{location}: no people are enrolled there, it has no {FILE_NAME}; check --audio_db_path.")
-    from mvector.embeddings import embedding_size
     from mvector.fingerprint import model_fingerprint
     from mvector.predict import MVectorPredictor
     from mvector.recognition.hearing import hear
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return heard.embedding, heard.quality.numbers()
 
     fingerprint = model_fingerprint(predictor.model.path, predictor.config)
-    with open_store(location, fingerprint, embedding_size(predictor.embedder), moving=True) as store:
+    with open_store(location, fingerprint, predictor.embedder.embedding_size, moving=True) as store:
         moved = reembed(store, embed, arguments.drop, translate("re-embedding"))
         people = store.count()
     print(

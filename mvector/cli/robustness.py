@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvector.cli import add_device_arguments, add_set_argument, translate
+from mvector.cli import add_device_arguments, add_model_argument, add_set_argument, translate
 
 if TYPE_CHECKING:
     from mvector.robustness import Outcome
@@ -17,7 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=translate("Measure a model on test trials whose recordings are changed for the worse.")
     )
-    parser.add_argument("--model_path", default=None, help=translate("model directory, or an exported .onnx file"))
+    add_model_argument(parser)
     parser.add_argument(
         "--list",
         nargs="+",
@@ -41,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mvector.data.trials import load_trials
     from mvector.errors import ConfigError
     from mvector.model_directory import write_text
-    from mvector.opening import open_model
+    from mvector.opening import STARTER_MODEL, open_model
     from mvector.robustness import conditions, measure, read_noises
 
-    model = open_model(arguments.model_path, arguments.device, arguments.use_gpu, arguments.overrides)
+    model = open_model(arguments.model_path or STARTER_MODEL, arguments.device, arguments.use_gpu, arguments.overrides)
     data = model.config.dataset_conf
     lists = arguments.list or [path for path in (data.trials_list,) if path is not None]
     if not lists:

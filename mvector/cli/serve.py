@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mvector.cli import add_device_arguments, add_index_argument, translate
+from mvector.cli import add_device_arguments, add_index_argument, add_model_argument, translate
 from mvector.errors import ConfigError, MissingPackageError
 from mvector.serve import Settings
 from mvector.serve.keys import ALL, SCOPES, key_line, new_key, read_key_lines
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m mvector.serve", description=translate("Enroll, verify and identify people over HTTP.")
     )
     add = parser.add_argument
-    add("--model_path", default="models/EcapaTdnn_Fbank/best_model/", help=translate("model directory"))
+    add_model_argument(parser)
     add("--audio_db_path", default="audio_db", help=translate("where enrolled voices are: a folder, or postgresql://…"))
     add(
         "--threshold",

@@ -13,7 +13,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class Settings:
     """Everything but address, TLS and the number of processes, which are uvicorn's.
 
-    index: how enrolled people are searched, exact or hnsw
+    model_path: None: the model that the package carries
+    index: how enrolled people are searched: exact, ivf, or with PostgreSQL hnsw
     keys: lines of a keys file, with hashes; none: whoever reaches the service on this computer may do everything
     max_duration_s, max_body_bytes: of one recording, of one request
     requests_per_minute: for each key (or address without one), over all processes; 0: no limit
@@ -26,7 +27,7 @@ class Settings:
     shared_dir: where the processes of one service keep rates and metrics; None: a single process needs none
     """
 
-    model_path: str
+    model_path: str | None
     audio_db_path: str = "audio_db"
     threshold: float | None = None
     device: str = "auto"

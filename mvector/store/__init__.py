@@ -28,8 +28,9 @@ def open_store(
     keep_audio     keep the recordings of new utterances: without them another model cannot take the store over
     outlier_score  a new utterance less similar than this to the person's earlier ones comes with a warning; best the
                    model's threshold, by default 0.2
-    index          exact: every search compares with everybody. hnsw: a graph, faster beyond a million people, which
-                   overlooks somebody now and then
+    index          exact: every search compares with everybody. ivf: only with those in some of many lists; with
+                   PostgreSQL it is hnsw, pgvector's graph. Both are faster among a million people, and overlook
+                   somebody now and then
     moving         for :func:`mvector.store.reembed.reembed`: the store may be another model's
 
     Raises StoreError: a store made with another model, a wrong or missing key, a place that cannot be written.

@@ -105,11 +105,11 @@ class ExactMatrix:
             for n, row in enumerate(products):
                 scores = row * scales[n]
                 scores *= block.scales[: len(block.ids)]
-                least = max(kth[n], _surely_reached(scores, top_k))
+                least = max(kth[n], surely_reached(scores, top_k))
                 near = np.flatnonzero(scores >= least - 2 * bounds[n])
                 if not len(near):
                     continue
-                best[n] = _largest(np.concatenate([best[n], scores[near]]), top_k)
+                best[n] = largest(np.concatenate([best[n], scores[near]]), top_k)
                 if len(best[n]) == top_k:
                     kth[n] = best[n].min()
                 found[n].append((block, near, scores[near]))
@@ -130,7 +130,7 @@ class ExactMatrix:
         every, score = np.concatenate(ids), np.concatenate(scores)
         if len(every) <= top_k:
             return every
-        return every[score >= _largest(score, top_k).min() - 2 * (self._residual + ROUNDING)]
+        return every[score >= largest(score, top_k).min() - 2 * (self._residual + ROUNDING)]
 
     def _find(self, one: int) -> tuple[_Block | None, int]:
         index = bisect_right(self._blocks, one, key=lambda block: int(block.ids[0])) - 1
@@ -150,19 +150,19 @@ def quantize(embeddings: Floats) -> tuple[Int8s, Floats, Floats]:
     return codes, scales, (lost * np.float32(1.001)).astype(np.float32)
 
 
-def _surely_reached(scores: Floats, top_k: int) -> np.float32:
+def surely_reached(scores: Floats, top_k: int) -> np.float32:
     """A value that at least `top_k` of the scores reach, found without sorting them: each part's largest does."""
     part = len(scores) // top_k
     return scores[: part * top_k].reshape(top_k, part).max(axis=1).min() if part else np.float32(-np.inf)
 
 
-def _largest(values: Floats, count: int) -> Floats:
+def largest(values: Floats, count: int) -> Floats:
     return values if len(values) <= count else np.partition(values, -count)[-count:]
 
 
 def _product(queries: Int8s, rows: Int8s) -> Floats | NDArray[np.int32]:
     """[N, E] and [M, E] → [N, M]: sums of products of integers, exact."""
-    return (_numpy_product if len(rows) < FEW_ROWS else _fastest_product(rows.shape[1]))(queries, rows)
+    return (numpy_product if len(rows) < FEW_ROWS else fastest_product(rows.shape[1]))(queries, rows)
 
 
 def _seconds(product: Callable[..., object], queries: Int8s, rows: Int8s) -> float:
@@ -171,7 +171,7 @@ def _seconds(product: Callable[..., object], queries: Int8s, rows: Int8s) -> flo
     return time.perf_counter() - started
 
 
-def _numpy_product(queries: Int8s, rows: Int8s) -> Floats:
+def numpy_product(queries: Int8s, rows: Int8s) -> Floats:
     """By float32, which holds integers up to 2^24: sums over as many as 4227 dimensions."""
     kind = np.float32 if queries.shape[1] * LARGEST_CODE**2 < 2**24 else np.float64
     wide, step = queries.astype(kind), 2048  # rows that fit into the cache when widened
@@ -189,7 +189,7 @@ def _torch_product(queries: Int8s, rows: Int8s) -> NDArray[np.int32]:
 
 
 @functools.cache
-def _fastest_product(size: int) -> Callable[[Int8s, Int8s], Floats | NDArray[np.int32]]:
+def fastest_product(size: int) -> Callable[[Int8s, Int8s], Floats | NDArray[np.int32]]:
     """torch's integer product where it is right and not slow on this machine: it is not among torch's promises.
 
     Where it is fast it is so by a factor of ten; where it is a plain loop it is slower by as much. A factor of three
@@ -200,12 +200,12 @@ def _fastest_product(size: int) -> Callable[[Int8s, Int8s], Floats | NDArray[np.
         for n, m in ((1, FEW_ROWS), (2, FEW_ROWS + 5), (7, FEW_ROWS + 1)):
             queries, rows = (rng.integers(-LARGEST_CODE, LARGEST_CODE + 1, (k, size), np.int8) for k in (n, m))
             queries[0] = rows[0] = LARGEST_CODE  # the largest sum there can be
-            if not np.array_equal(_torch_product(queries, rows), _numpy_product(queries, rows)):
-                return _numpy_product
+            if not np.array_equal(_torch_product(queries, rows), numpy_product(queries, rows)):
+                return numpy_product
         # Many times, because the first ones start threads, and wait for them.
         torch_s, numpy_s = (
-            min(_seconds(product, queries[:1], rows) for _ in range(20)) for product in (_torch_product, _numpy_product)
+            min(_seconds(product, queries[:1], rows) for _ in range(20)) for product in (_torch_product, numpy_product)
         )
     except Exception:  # no torch, no such function, or not for this processor
-        return _numpy_product
-    return _torch_product if torch_s < 3 * numpy_s else _numpy_product
+        return numpy_product
+    return _torch_product if torch_s < 3 * numpy_s else numpy_product

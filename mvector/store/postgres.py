@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from mvector.errors import MissingPackageError, StoreError
-from mvector.store.index import KINDS
 from mvector.store.people import Match
 from mvector.store.rows import Cursor, Floats
 from mvector.store.schema import TABLES
 from mvector.store.store import VoiceStore
 
+KINDS = ("exact", "hnsw")
 WRITERS_LOCK = 0x6D766563  # "mvec"; an advisory lock, so that one transaction writes at a time
 MAX_DIMENSIONS = 2_000  # of pgvector's hnsw index
 EXPANSION_SEARCH = 128  # hnsw.ef_search
@@ -45,7 +45,7 @@ class PostgresStore(VoiceStore):
                 "embeddings; encrypt the server's disk and leave MVECTOR_STORE_KEY out."
             )
         if index not in KINDS:
-            raise StoreError(f"there is no index named {index!r}; there are: {', '.join(KINDS)}.")
+            raise StoreError(f"in PostgreSQL there is no index named {index!r}; there are: {', '.join(KINDS)}.")
         if index == "hnsw" and embedding_size > MAX_DIMENSIONS:
             raise StoreError(f"an hnsw index takes embeddings of at most {MAX_DIMENSIONS} numbers; use exact.")
         self._psycopg = _psycopg()

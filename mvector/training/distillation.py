@@ -18,7 +18,7 @@ from torch import Tensor
 from mvector.audio.augmentation import SPEEDS, ChangeSpeed, source_samples
 from mvector.config import Config
 from mvector.data.lists import Utterance
-from mvector.embeddings import Embedder, embedding_size
+from mvector.embeddings import Embedder
 from mvector.errors import ConfigError
 from mvector.packed_embeddings import load_embeddings
 
@@ -28,7 +28,7 @@ class AtSpeed:
 
     def __init__(self, embedder: Embedder, speed: float):
         self.embedder, self.speed = embedder, speed
-        self.embedding_size = embedding_size(embedder)
+        self.embedding_size = embedder.embedding_size
         self.min_samples = source_samples(embedder.min_samples, speed)
 
     def embed(self, waveforms: Sequence[np.ndarray], batch_size: int = 32) -> np.ndarray:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mvector.cli.serve import build_parser, checked_settings, main
-from mvector.errors import ConfigError, MissingPackageError
+from mvector.errors import ConfigError, StoreError
 from mvector.serve import Settings
 from mvector.serve.keys import ENVIRONMENT, parse_key
 from mvector.serve.service import Service
@@ -185,19 +185,18 @@ def settings(*arguments: str) -> Settings:
 
 def test_what_is_asked_for_is_what_the_processes_get(monkeypatch):
     asked = settings("--max_duration", "10", "--max_body", "2", "--cors_origin", "https://a.example", "--keep_audio",
-                     "--rate_limit", "7", "--threshold", "0.4", "--use_gpu", "False", "--index", "hnsw")  # fmt: skip
+                     "--rate_limit", "7", "--threshold", "0.4", "--use_gpu", "False", "--index", "ivf")  # fmt: skip
     assert (asked.max_duration_s, asked.max_body_bytes, asked.requests_per_minute) == (10.0, 2 << 20, 7)
     assert (asked.cors_origins, asked.keep_audio, asked.threshold) == (("https://a.example",), True, 0.4)
-    assert (asked.device, asked.index, settings().index) == ("cpu", "hnsw", "exact")
+    assert (asked.device, asked.index, settings().index) == ("cpu", "ivf", "exact")
     monkeypatch.setenv("MVECTOR_SERVE_SETTINGS", "")
     asked.to_environment()
     assert Settings.from_environment() == asked
 
 
-def test_the_index_is_that_of_the_settings(served_model, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "usearch.index", None)
-    with pytest.raises(MissingPackageError, match="the index hnsw needs the package usearch"):
-        Service(Settings(str(served_model), str(tmp_path / "db"), index="hnsw"))
+def test_the_index_is_that_of_the_settings(served_model, tmp_path):
+    with pytest.raises(StoreError, match="there is no index named 'hnsw'; there are: exact, ivf"):
+        Service(Settings(str(served_model), str(tmp_path / "db"), index="hnsw"))  # PostgreSQL has it
 
 
 def test_without_keys_it_listens_on_this_computer_only(tmp_path, monkeypatch, capsys):

@@ -85,7 +85,7 @@ def test_nobody_enrolled_and_an_id_out_of_order():
 @pytest.mark.parametrize("size", [1, 24, 192])
 def test_the_chosen_product_is_that_of_integers(size):
     """torch 2.13's own is wrong for one dimension, for instance: then it must not be chosen."""
-    rng, product = np.random.default_rng(4), matrix._fastest_product(size)
+    rng, product = np.random.default_rng(4), matrix.fastest_product(size)
     for n, m in ((1, 70), (3, 9000)):
         queries, rows = (rng.integers(-LARGEST_CODE, LARGEST_CODE + 1, (k, size), np.int8) for k in (n, m))
         np.testing.assert_array_equal(product(queries, rows), queries.astype(np.float64) @ rows.T.astype(np.float64))
@@ -97,10 +97,10 @@ def test_sums_that_float32_cannot_hold_are_exact_too(size):
     rows = np.tile(queries[:1], (3, 1))
     rows[1, 0] -= 1
     expected = queries.astype(np.int64) @ rows.T.astype(np.int64)
-    np.testing.assert_array_equal(matrix._numpy_product(queries, rows), expected)
+    np.testing.assert_array_equal(matrix.numpy_product(queries, rows), expected)
 
 
 @pytest.mark.parametrize("broken", [lambda q, r: q.astype(int) @ r.T * 2, lambda q, r: 1 / 0], ids=["wrong", "missing"])
 def test_a_product_of_torch_that_is_wrong_or_missing_is_not_used(monkeypatch, broken):
     monkeypatch.setattr(matrix, "_torch_product", broken)
-    assert matrix._fastest_product.__wrapped__(24) is matrix._numpy_product
+    assert matrix.fastest_product.__wrapped__(24) is matrix.numpy_product

@@ -278,7 +278,9 @@ def test_killed_at_any_moment_nothing_committed_is_lost(tmp_path):
         lines.append(child.stdout.readline().strip())
         time.sleep(moments.uniform(0.0, 0.4))
         child.kill()
-        lines += child.communicate(timeout=60)[0].split("\n")[:-1]
+        # Not communicate(): it would leave out what readline() has read ahead.
+        lines += child.stdout.read().split("\n")[:-1]
+        child.wait(timeout=60)
         must, unsure = expected_after([line for line in lines if line])
         found = check_whole(tmp_path)
         for name in set(must) | set(found):

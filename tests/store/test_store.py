@@ -235,7 +235,7 @@ def test_a_closed_store_says_so(store, voice):
 
 
 def test_unknown_index_and_bad_size(tmp_path):
-    with pytest.raises(StoreError, match="no index named 'annoy'; there are: exact, hnsw"):
+    with pytest.raises(StoreError, match="no index named 'annoy'; there are: exact, ivf"):
         open_store(tmp_path, "a", 4, index="annoy")
     with pytest.raises(StoreError, match="embedding_size must be at least 1, found 0"):
         open_store(tmp_path, "a", 0)

@@ -12,7 +12,7 @@ from mvector.training.stages import large_margin_config
 
 RATE = 16000
 RECIPES = Path(__file__).parents[2] / "configs" / "recipes"
-NAMES = sorted(path.stem for path in RECIPES.glob("*.yml"))
+NAMES = sorted(path.stem for path in RECIPES.glob("*.yml") if path.stem != "starter_model")
 
 
 def test_two_corpora_and_four_networks():
