@@ -17,7 +17,7 @@ from mvector.store.matrix import FEW_ROWS, ROUNDING, Floats, Ids, Int8s, largest
 FEWEST = 65_536  # fewer people are all compared
 # The lists scanned: those whose centres are nearer than the nearest's cosine less NEAR, at least and at most so many.
 # More find more and take longer; see benchmarks/identification.py.
-NEAR, LEAST, MOST = 0.25, 12, 96
+NEAR, LEAST, MOST = 0.2, 8, 96
 GROWTH = 4  # centres are made anew when so many times more people are there
 SAMPLE = 64  # embeddings for each centre, from which it is made
 ROUNDS = 8  # of k-means
