@@ -62,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_text(folder / "robustness.md", table)
     result = {name: [dataclasses.asdict(outcome) for outcome in outcomes] for name, outcomes in found.items()}
     write_text(folder / "robustness.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-    save_picture(folder / "robustness.png", found, translate("Robustness of {model}").format(model=model.path))
+    title = translate("Robustness of {model}").format(model=arguments.model_path or STARTER_MODEL.name)
+    save_picture(folder / "robustness.png", found, title)
     print(translate("table, picture and figures saved in {folder}").format(folder=folder))
 
 
