@@ -75,7 +75,8 @@ class MVectorPredictor:
                     a model.onnx and no weights of torch; None: the small model that the package carries
     use_gpu         older form of `device`: True needs a GPU, False is the CPU
     device          auto, cpu, cuda, cuda:0 … or mps; for an exported model auto, cpu (onnxruntime) or openvino
-    overwrites      'a.b=c' texts that override keys of the model's configuration; an exported one is fixed
+    overwrites      'a.b=c' texts that override keys of the model's configuration; of an exported one those that
+                    decide on embeddings are fixed
     keep_audio      keep the recordings of people enrolled from now on, so that another model can take them over
     index           how enrolled people are searched: exact (everybody is compared), or ivf, lists for a hundred
                     thousand people and more (see :func:`mvector.store.open_store`)

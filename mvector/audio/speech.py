@@ -7,13 +7,13 @@ import numpy as np
 from mvector.audio.level import normalize_level
 from mvector.audio.load import check_length
 from mvector.audio.resample import resample
+from mvector.audio.silero import CHUNK as DETECTOR_CHUNK
 from mvector.audio.silero import installed_network
 from mvector.errors import AudioError, NoSpeechError
 
 METHODS = ("neural", "energy")
 
 DETECTOR_RATE_HZ = 16000
-DETECTOR_CHUNK = 512  # samples: 32 ms, the only length the network takes
 CHUNKS_AT_ONCE = 32  # of 1 s: most callers need to hear no more than the first speech
 DETECTOR_LEVEL_DBFS = -25.0  # measured: speech at -75 dBFS goes unheard (93 % missed), at -25 dBFS none is missed
 SPEECH_STARTS, SPEECH_ENDS = 0.5, 0.35  # probabilities: Silero's own defaults

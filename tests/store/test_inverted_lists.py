@@ -5,7 +5,8 @@ import pytest
 
 from mvector.store import inverted_lists, matrix
 from mvector.store.inverted_lists import InvertedLists
-from tests.store.test_matrix import populations, unit
+from tests.store.changes import random_changes, unit
+from tests.store.test_matrix import populations
 
 
 def people_of(groups: int, size: int = 48, each: int = 12, seed: int = 0) -> np.ndarray:
@@ -68,30 +69,15 @@ def test_more_lists_are_scanned_where_many_centres_are_about_as_near(monkeypatch
 
 
 def test_changes_equal_a_dictionary(monkeypatch):
-    """Random additions, replacements and removals before, between and after the making of centres."""
+    """Before, between and after the making of centres; with all lists scanned, all people are found."""
     monkeypatch.setattr(inverted_lists, "FEWEST", 60)
     monkeypatch.setattr(inverted_lists, "FEW_ROWS", 30)
     monkeypatch.setattr(inverted_lists, "LEAST", 10**6)
     monkeypatch.setattr(inverted_lists, "MOST", 10**6)
-    rng, index, known, following = np.random.default_rng(3), InvertedLists(8), {}, 0
-    sizes = []
-    for _ in range(50):
-        fresh = following + np.sort(rng.choice(40, rng.integers(0, 20), replace=False))
-        old = rng.choice(sorted(known), min(len(known), 5), replace=False) if known else []
-        ids = np.array(sorted({*fresh.tolist(), *(int(one) for one in old)}), np.int64)
-        following += 40
-        rows = unit(rng.standard_normal((len(ids), 8))) if len(ids) else np.empty((0, 8), np.float32)
-        index.put(ids, rows)
-        known |= dict(zip(ids.tolist(), rows, strict=True))
-        gone = rng.choice(sorted(known), min(len(known), 4), replace=False).tolist() if known else []
-        index.drop([*gone, 10**6])
-        for one in gone:
-            del known[one]
-        assert len(index) == len(known)
+    index, sizes = InvertedLists(8), []
+    for known in random_changes(index, rounds=50, removals=4):
         if known:
-            query = unit(rng.standard_normal((1, 8)))
-            best = max(known, key=lambda one: float(known[one].astype(np.float64) @ query[0]))
-            assert best in index.candidates(query, 1)[0]
+            query = unit(np.random.default_rng(len(sizes)).standard_normal((1, 8)))
             assert set(index.candidates(query, len(known))[0].tolist()) == set(known)
         sizes.append(0 if index._centres is None else len(index._centres))
     assert len(set(sizes)) == 3  # none, those of more than 60 people, those of more than four times as many

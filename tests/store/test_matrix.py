@@ -5,10 +5,7 @@ import pytest
 
 from mvector.store import matrix
 from mvector.store.matrix import LARGEST_CODE, ExactMatrix, quantize
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+from tests.store.changes import random_changes, unit
 
 
 def populations() -> dict[str, np.ndarray]:
@@ -52,26 +49,10 @@ def test_the_bound_holds_and_few_are_compared_exactly():
 
 
 def test_changes_equal_building_anew(monkeypatch):
-    """Random additions, replacements and removals over several blocks, against a dictionary."""
+    """Over several blocks."""
     monkeypatch.setattr(matrix, "BLOCK_ROWS", 50)
-    rng, index, known, following = np.random.default_rng(3), ExactMatrix(8), {}, 0
-    for _ in range(60):
-        fresh = following + np.sort(rng.choice(40, rng.integers(0, 20), replace=False))
-        old = rng.choice(sorted(known), min(len(known), 5), replace=False) if known else []
-        ids = np.array(sorted({*fresh.tolist(), *(int(one) for one in old)}), np.int64)
-        following += 40
-        rows = unit(rng.standard_normal((len(ids), 8))) if len(ids) else np.empty((0, 8), np.float32)
-        index.put(ids, rows)
-        known |= dict(zip(ids.tolist(), rows, strict=True))
-        gone = rng.choice(sorted(known), min(len(known), 8), replace=False).tolist() if known else []
-        index.drop([*gone, 10**6])
-        for one in gone:
-            del known[one]
-        assert len(index) == len(known)
-        if known:
-            query = unit(rng.standard_normal((1, 8)))
-            best = max(known, key=lambda one: float(known[one].astype(np.float64) @ query[0]))
-            assert best in index.candidates(query, 1)[0]
+    for _ in random_changes(ExactMatrix(8), rounds=60, removals=8):
+        pass  # each round is checked where it is made
 
 
 def test_nobody_enrolled_and_an_id_out_of_order():
