@@ -489,6 +489,11 @@ class TestAugmentation:
         with pytest.raises(ConfigError, match="max_low_cut_Hz"):
             load_augmentation({"channel": {"max_low_cut_Hz": 4000.0}})
 
+    @pytest.mark.parametrize("speeds", [[1.0], [0.9, 0.9], [0.95], [0.9, 1.3], []])
+    def test_speeds_are_tenths_around_one(self, speeds):
+        assert "speed.speeds" in refusal({"augmentation": {"speed": {"speeds": speeds}}})
+        assert load_augmentation({"speed": {"speeds": [1.2, 0.8]}}).speed.speeds == [1.2, 0.8]
+
 
 class TestResolved:
     def test_warm_up_takes_the_optimisers_rate(self):

@@ -540,6 +540,7 @@ SENTENCES = {
     "a section with keys of {keys}": "由 {keys} 组成的小节",
     "a section of keys and values": "由键和值组成的小节",
     "a list of sections with keys of {keys}": "由若干小节组成的列表，每节由 {keys} 组成",
+    "a list of numbers": "由数字组成的列表",
     "true or false": "true 或 false",
     "true or false or auto": "true、false 或 auto",
     "one of {names}": "{names} 之一",

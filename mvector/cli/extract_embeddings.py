@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--speed",
         type=float,
-        choices=(0.9, 1.0, 1.1),
+        choices=(0.8, 0.9, 1.0, 1.1, 1.2),
         default=1.0,
         help=translate("speed that the recordings are played at, for the teacher of a distillation"),
     )

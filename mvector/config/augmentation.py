@@ -13,12 +13,28 @@ _PROBABILITY = "Share of training utterances that get it, 0 to 1."
 
 
 class SpeedConfig(Section):
-    """Speed perturbation: played at 1.0, 0.9 or 1.1 times the speed, pitch included."""
+    """Speed perturbation: played at 1.0 times the speed or at one of `speeds`, pitch included."""
 
     prob: float = Field(default=1.0, ge=0, le=1, description=_PROBABILITY)
-    speed_perturb_3_class: bool = Field(
-        default=False, description="Count a speaker at another speed as another speaker: three times as many classes."
+    speeds: list[float] = Field(
+        default=[0.9, 1.1], description="The other speeds: some of 0.8, 0.9, 1.1 and 1.2.", min_length=1
     )
+    speed_perturb_3_class: bool = Field(
+        default=False,
+        description="Count a speaker at another speed as another speaker: with two other speeds three times as many "
+        "classes.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "SpeedConfig":
+        tenths = [round(10 * speed) for speed in self.speeds]
+        allowed = {8, 9, 11, 12}
+        if len(set(tenths)) < len(tenths) or any(
+            tenth not in allowed or abs(10 * speed - tenth) > 1e-6
+            for tenth, speed in zip(tenths, self.speeds, strict=True)
+        ):
+            cross_check("speeds", f"{self.speeds} are not different ones of 0.8, 0.9, 1.1 and 1.2")
+        return self
 
 
 class VolumeConfig(Section):

@@ -122,6 +122,8 @@ def _expectation(annotation: Any, metadata: list[Any]) -> str:
         return " or ".join([*parts, "null"] if type(None) in arguments else parts)
     if origin is dict:
         return "a section of keys and values"
+    if origin is list and arguments[0] is float:
+        return "a list of numbers"
     if origin is list:
         return f"a list of sections with keys of {', '.join(arguments[0].model_fields)}"
     if isinstance(annotation, type) and issubclass(annotation, Section):

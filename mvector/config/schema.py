@@ -373,7 +373,7 @@ class DistillationConf(Section):
     teacher_embeddings: str = Field(
         default="dataset/teacher",
         description="Folder with the teacher's packed embeddings of the training list, one subfolder for each speed "
-        "that is trained on: speed_1.0, speed_0.9 and speed_1.1; `tools/extract_embeddings.py --speed` makes them.",
+        "that is trained on: speed_1.0, speed_0.9 and so on; `tools/extract_embeddings.py --speed` makes them.",
     )
     weight: float = Field(default=20.0, gt=0, description="Of 1 - cos(network, teacher) beside the loss of loss_conf.")
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from mvector.audio.augmentation import (
-    SPEEDS,
     Material,
     Recordings,
     WaveformAugment,
@@ -55,7 +54,8 @@ class Example:
     """One training example.
 
     `sound` is features [F, D] or a waveform [T], or None where `material` is what a device makes the waveform of.
-    `draws` are those of SpecAugment, [K]. `utterance` is a row of the training list, `speed_class` an index of SPEEDS.
+    `draws` are those of SpecAugment, [K]. `utterance` is a row of the training list, `speed_class` an index of
+    the speeds.
     """
 
     sound: Tensor | None
@@ -94,14 +94,15 @@ class TrainingDataset(Dataset[Example]):
         self.speakers = len(classes)
         self.crop, self.augmentation, self.seed, self.featurizer = crop, augmentation, seed, featurizer
         self.on_device = on_device
-        self.augment = WaveformAugment(crop.samples, crop.sample_rate_hz, crop.target_db)
+        self.speeds = augmentation.waveform.speeds  # index = speed class
+        self.augment = WaveformAugment(crop.samples, crop.sample_rate_hz, crop.target_db, self.speeds)
 
     def __len__(self) -> int:
         return len(self.recordings)
 
     @property
     def num_classes(self) -> int:
-        return self.speakers * (len(SPEEDS) if self.augmentation.speed_classes else 1)
+        return self.speakers * (len(self.speeds) if self.augmentation.speed_classes else 1)
 
     def __getitem__(self, draw: Draw) -> Example:
         rng = np.random.default_rng((self.seed, *draw))
@@ -120,7 +121,7 @@ class TrainingDataset(Dataset[Example]):
     def _example(self, index: int, rng: np.random.Generator, skipped: list[tuple[str, str]]) -> Example:
         augmentation, samples = self.augmentation, self.crop.samples
         speed_class = augmentation.waveform.speed_class(rng)
-        sound = self._read(index, source_samples(samples, SPEEDS[speed_class]), rng.random())
+        sound = self._read(index, source_samples(samples, self.speeds[speed_class]), rng.random())
         speaker = self.recordings.label(index)
         spectrum_size = None if self.on_device else self.augment.room_and_channel.size
         material = augmentation.waveform.material(

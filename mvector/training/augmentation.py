@@ -30,7 +30,7 @@ def build_augmentation(conf: AugmentationConfig, sample_rate_hz: int, data_root:
     """
     draws, augmentation = WaveformDraws(), Augmentation()
     if conf.speed:
-        draws.speed_prob = conf.speed.prob
+        draws.speed_prob, draws.speeds = conf.speed.prob, (1.0, *conf.speed.speeds)
         augmentation.speed_classes = conf.speed.speed_perturb_3_class and conf.speed.prob > 0
     if conf.reverb and conf.reverb.prob > 0:
         draws.responses = RoomResponses(_responses(conf.reverb, sample_rate_hz), sample_rate_hz)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mvector.audio.augmentation import SPEEDS, ChangeSpeed, source_samples
+from mvector.audio.augmentation import ChangeSpeed, source_samples
 from mvector.config import Config
 from mvector.data.lists import Utterance
 from mvector.embeddings import Embedder
@@ -23,8 +23,14 @@ from mvector.errors import ConfigError
 from mvector.packed_embeddings import load_embeddings
 
 
+def trained_speeds(config: Config) -> tuple[float, ...]:
+    """What recordings are played at in this configuration's training, index = speed class."""
+    speed = None if config.augmentation is None else config.augmentation.speed
+    return (1.0, *speed.speeds) if speed is not None and speed.prob > 0 else (1.0,)
+
+
 class AtSpeed:
-    """An embedder that hears every recording at 0.9 or 1.1 times its speed, as training with other speeds does."""
+    """An embedder that hears every recording at another speed, as training with other speeds does."""
 
     def __init__(self, embedder: Embedder, speed: float):
         self.embedder, self.speed = embedder, speed
@@ -37,7 +43,7 @@ class AtSpeed:
     def _play(self, waveform: np.ndarray) -> np.ndarray:
         samples = len(waveform) * 10 // round(10 * self.speed)
         sound = torch.from_numpy(np.ascontiguousarray(waveform))[None]
-        return ChangeSpeed(samples)(sound, np.array([SPEEDS.index(self.speed)]))[0].numpy()
+        return ChangeSpeed(samples, [self.speed])(sound, np.zeros(1, np.int64))[0].numpy()
 
 
 class Teacher:
@@ -45,7 +51,7 @@ class Teacher:
 
     Where the teacher could not embed a recording (too short for it) only the classification counts.
 
-    folder      has packed embeddings in a subfolder for each speed that is trained on: speed_1.0, speed_0.9, speed_1.1
+    folder      has packed embeddings in a subfolder for each speed that is trained on: speed_1.0, speed_0.9 …
     weight      of the distance to the teacher beside the classification loss
     """
 
@@ -60,9 +66,7 @@ class Teacher:
         settings = config.distillation_conf
         if settings is None:
             return None
-        speed = None if config.augmentation is None else config.augmentation.speed
-        speeds = SPEEDS if speed is not None and speed.prob > 0 else SPEEDS[:1]
-        teacher = cls(settings.teacher_embeddings, settings.weight, utterances, speeds)
+        teacher = cls(settings.teacher_embeddings, settings.weight, utterances, trained_speeds(config))
         theirs = teacher.embeddings.shape[2]
         if theirs != embedding_size:
             raise ConfigError(

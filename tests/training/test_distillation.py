@@ -35,11 +35,11 @@ class Listener:
         return np.array([[len(w), c / len(w) * 16000] for w, c in zip(waveforms, crossings, strict=True)], np.float32)
 
 
-@pytest.mark.parametrize("speed", [0.9, 1.1])
+@pytest.mark.parametrize("speed", [0.8, 0.9, 1.1, 1.2])
 def test_at_another_speed_length_and_pitch_change(speed):
     at_speed = AtSpeed(Listener(), speed)
     [(samples, pitch_hz)] = at_speed.embed([played(500.0, 1.0, 32000)])
-    assert samples == int(32000 / speed)
+    assert samples == 320000 // round(10 * speed)
     assert pitch_hz == pytest.approx(500.0 * speed, rel=2e-3)
     assert at_speed.min_samples == round(4000 * speed)
     [(shortest, _)] = at_speed.embed([played(500.0, 1.0, at_speed.min_samples)])
@@ -136,6 +136,21 @@ def test_one_speed_needs_the_embeddings_of_one(settings, known):
     plain = load_config(distilling(settings, folder, speed=None))
     assert Teacher.from_config(plain, utterances, 24).embeddings.shape == (1, len(utterances), 24)
     assert Teacher.from_config(load_config(settings | {"distillation_conf": None}), utterances, 24) is None
+
+
+def test_other_speeds_need_embeddings_and_classes_of_their_own(settings, known, tmp_path):
+    utterances, rows, folder = known
+    speed = {"prob": 1.0, "speeds": [1.2, 0.9], "speed_perturb_3_class": True}
+    config = load_config(distilling(settings, folder, speed=speed))
+    with pytest.raises(DataListError, match=r"speed_1\.2 holds no packed embeddings"):
+        Teacher.from_config(config, utterances, 24)
+    packed(folder / "speed_1.2", utterances, -rows[2])
+    wanted = torch.nn.functional.normalize(torch.from_numpy(-rows[2]).float(), dim=1)
+    torch.testing.assert_close(Teacher.from_config(config, utterances, 24).embeddings[1], wanted)
+    dataset = build_dataset(config, utterances, speaker_classes(utterances), None)
+    assert dataset.num_classes == 18
+    batch = collate([dataset[Draw(0, number, 0)] for number in range(len(utterances))])
+    assert set(batch["speed_classes"].tolist()) == {0, 1, 2}
 
 
 def test_what_does_not_fit_is_said_before_training(settings, known, tmp_path):

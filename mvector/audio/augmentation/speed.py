@@ -1,6 +1,7 @@
-"""Speed perturbation: played at 0.9 or 1.1 times the speed, tempo and pitch both (Ko et al. 2015)."""
+"""Speed perturbation: played at other speeds, such as 0.9 or 1.1, tempo and pitch both (Ko et al. 2015)."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -8,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SPEEDS = (1.0, 0.9, 1.1)  # index = speed class; Kaldi's three ways
-STEPS = {0.9: 9, 1.1: 11}  # input samples for ten output samples
-OUTPUTS = 10
+OUTPUTS = 10  # samples that a whole number of input samples makes: speeds are tenths
 HALF_WIDTH = 24  # input samples on either side that an output sample is made of
 KAISER_BETA = 7.0  # 75 dB from the pass band to the stop band
 CUTOFF = 0.89  # of the lower of both Nyquist frequencies: with 48 samples the filter falls from 0.8 to 0.98
@@ -17,31 +17,38 @@ CUTOFF = 0.89  # of the lower of both Nyquist frequencies: with 48 samples the f
 
 def source_samples(samples: int, speed: float) -> int:
     """How much of a recording gives `samples` at `speed`."""
-    return math.ceil(samples * round(10 * speed) / 10)
+    return math.ceil(samples * _step(speed) / OUTPUTS)
+
+
+def _step(speed: float) -> int:
+    """Input samples for OUTPUTS output samples."""
+    return round(OUTPUTS * speed)
 
 
 class ChangeSpeed(nn.Module):
     """Plays every row at its own speed: band-limited interpolation (a sinc under a Kaiser window) at fixed ratios.
 
     Ten output samples read the same stretch of the input through ten filters, and the next ten one stretch of nine (or
-    eleven) samples on: a strided convolution, one call for all rows of a speed on any device. Within the pass band it
-    is what soxr computes, in two thirds of its time on a CPU.
+    eleven, as the speed is) samples on: a strided convolution, one call for all rows of a speed on any device. Within
+    the pass band it is what soxr computes, in two thirds of its time on a CPU.
 
-    forward(sound [B, S], classes [B] whole numbers, indices of SPEEDS) -> [B, samples]; row b is read up to
+    forward(sound [B, S], classes [B] whole numbers, indices of `speeds`) -> [B, samples]; row b is read up to
     source_samples(samples, its speed) and taken to be silent beyond its ends.
+    speeds: tenths, 1.0 for as it is
     """
 
-    def __init__(self, samples: int):
+    def __init__(self, samples: int, speeds: Sequence[float] = SPEEDS):
         super().__init__()
-        self.samples = samples
-        for speed, step in STEPS.items():
-            self.register_buffer(f"filters_{step}", torch.from_numpy(_filters(speed, step)), persistent=False)
+        self.samples, self.speeds = samples, tuple(speeds)
+        for step in {_step(speed) for speed in speeds} - {OUTPUTS}:
+            filters = torch.from_numpy(_filters(step / OUTPUTS, step))
+            self.register_buffer(f"filters_{step}", filters, persistent=False)
 
     def forward(self, sound: Tensor, classes: np.ndarray) -> Tensor:
         if (classes == classes[0]).all():
-            return self._play(sound, SPEEDS[int(classes[0])])
+            return self._play(sound, self.speeds[int(classes[0])])
         played = sound.new_empty(len(sound), self.samples)
-        for speed_class, speed in enumerate(SPEEDS):
+        for speed_class, speed in enumerate(self.speeds):
             rows = torch.from_numpy(np.flatnonzero(classes == speed_class))
             if len(rows):
                 there = rows.to(sound.device, non_blocking=True)
@@ -50,9 +57,9 @@ class ChangeSpeed(nn.Module):
 
     def _play(self, sound: Tensor, speed: float) -> Tensor:
         sound = sound[:, : source_samples(self.samples, speed)]
-        if speed == 1.0:
+        step = _step(speed)
+        if step == OUTPUTS:
             return sound
-        step = STEPS[speed]
         filters = getattr(self, f"filters_{step}")  # [10, 1, K]
         stretches = math.ceil(self.samples / OUTPUTS)
         right = (stretches - 1) * step + filters.shape[2] - HALF_WIDTH - sound.shape[1]

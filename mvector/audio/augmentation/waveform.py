@@ -1,6 +1,6 @@
 """Everything that happens to a waveform, as one module, and the record of draws that tells it what."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from mvector.audio.augmentation.speed import SPEEDS, ChangeSpeed
 from mvector.errors import AudioError
 
 # Columns of a record of draws: numbers, one row for each utterance.
-SPEED, ROOM, CHANNEL, VOLUME_DB = range(4)  # index of SPEEDS; 1 with a room, a channel; gain in decibels
+SPEED, ROOM, CHANNEL, VOLUME_DB = range(4)  # index of the speed; 1 with a room, a channel; gain in decibels
 CHANNEL_CURVE = slice(4, 6 + len(CHANNEL_ANCHORS_HZ))  # lower and upper limit in hertz, gains in decibels
 COLUMNS = CHANNEL_CURVE.stop
 
@@ -64,6 +64,7 @@ class WaveformDraws:
     """The random part: draws records and reads what they need, one utterance at a time, in a loader process."""
 
     speed_prob: float = 0.0
+    speeds: tuple[float, ...] = SPEEDS
     responses: RoomResponses | None = None
     room_prob: float = 0.0
     channel: ChannelRange | None = None
@@ -73,7 +74,7 @@ class WaveformDraws:
 
     def speed_class(self, rng: np.random.Generator) -> int:
         """Drawn by itself and first, because it decides how much of the recording is read."""
-        return int(rng.integers(len(SPEEDS))) if self.speed_prob and rng.random() < self.speed_prob else 0
+        return int(rng.integers(len(self.speeds))) if self.speed_prob and rng.random() < self.speed_prob else 0
 
     def material(
         self,
@@ -124,12 +125,19 @@ class WaveformAugment(nn.Module):
     module's device. A row of a batch is what that row alone would be.
     target_db: level that every waveform is brought to (RMS, dB full scale), after noise and rooms, as a recording that
     holds them is levelled, and before the volume; None: left as it is.
+    speeds: those that the draws count through
     """
 
-    def __init__(self, samples: int, sample_rate_hz: int, target_db: float | None = None):
+    def __init__(
+        self,
+        samples: int,
+        sample_rate_hz: int,
+        target_db: float | None = None,
+        speeds: Sequence[float] = SPEEDS,
+    ):
         super().__init__()
         self.samples, self.target_db = samples, target_db
-        self.speed = ChangeSpeed(samples)
+        self.speed = ChangeSpeed(samples, speeds)
         self.room_and_channel = RoomAndChannel(samples, sample_rate_hz)
 
     @torch.no_grad()
