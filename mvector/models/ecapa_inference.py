@@ -12,30 +12,38 @@ from torch import Tensor, nn
 from mvector.models.ecapa_tdnn import EcapaTdnn, SERes2NetBlock
 from mvector.models.layers import FrameConv, TDNNBlock
 from mvector.models.pooling import VARIANCE_FLOOR, AttentiveStatisticsPooling
-from mvector.models.products import PreparedFrameConv, Product
+from mvector.models.products import PreparedFrameConv, Product, VectorProduct
+
+LARGEST_EXPONENT = 80.0  # exp() of it, and the sum of many, still fit into bfloat16 and float32
 
 
 class Affine(NamedTuple):
-    """sign ∘ x + shift, over channels [C]."""
+    """factor ∘ x + shift, over channels [C]."""
 
-    sign: Tensor
+    factor: Tensor
     shift: Tensor
 
     def before(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Weight [C_out, C, kernel] and bias of the convolution of this x, for x itself."""
-        return weight * self.sign.unsqueeze(1), bias + weight.sum(2) @ self.shift
+        return weight * self.factor.unsqueeze(1), bias + weight.sum(2) @ self.shift
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.shift, x, self.sign)
+        return torch.addcmul(self.shift, x, self.factor)
+
+
+def affine(norm: nn.BatchNorm1d) -> Affine:
+    """What a norm does in evaluation."""
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    factor = norm.weight / (variance + norm.eps).sqrt()
+    return Affine(factor, norm.bias - mean * factor)
 
 
 def rectified(block: TDNNBlock) -> tuple[FrameConv, Tensor, Tensor, Affine]:
     """The convolution, its weight and bias with the norm's |a|, and what the norm then still does after ReLU."""
     conv, norm = cast(FrameConv, block.conv[0]), cast(nn.BatchNorm1d, block.norm[0])
-    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-    scale = norm.weight / (variance + norm.eps).sqrt()
-    rest = Affine(torch.where(scale < 0, -1.0, 1.0), norm.bias - mean * scale)
-    return conv, conv.weight * scale.abs()[:, None, None], cast(Tensor, conv.bias) * scale.abs(), rest
+    factor, shift = affine(norm)
+    rest = Affine(torch.where(factor < 0, -1.0, 1.0), shift)
+    return conv, conv.weight * factor.abs()[:, None, None], cast(Tensor, conv.bias) * factor.abs(), rest
 
 
 class PreparedTDNNBlock(nn.Module):
@@ -68,9 +76,9 @@ class PreparedSERes2NetBlock(nn.Module):
         self.turned: list[Tensor | None] = []  # signs of a sum's second term, as its first one counts; None: all +
         for group, tdnn in zip(groups[1:], cast("list[TDNNBlock]", block.res2net_block.blocks), strict=True):
             if self.convs:
-                turned = group.sign * outputs[-1].sign
+                turned = group.factor * outputs[-1].factor
                 self.turned.append(None if (turned > 0).all() else turned.to(dtype))
-                group = Affine(group.sign, group.shift + outputs[-1].shift)
+                group = Affine(group.factor, group.shift + outputs[-1].shift)
             conv, weight, bias, rest = rectified(tdnn)
             self.convs.append(PreparedFrameConv(conv, dtype, True, *group.before(weight, bias)))
             outputs.append(rest)
@@ -78,11 +86,11 @@ class PreparedSERes2NetBlock(nn.Module):
         joined = Affine(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
         conv, weight, bias, rest = rectified(block.tdnn2)
         self.conv2 = PreparedFrameConv(conv, dtype, True, *joined.before(weight, bias))
-        self.sign, self.shift = rest.sign.to(dtype), rest.shift.to(dtype)
+        self.sign, self.shift = rest.factor.to(dtype), rest.shift.to(dtype)
         squeeze, excite = (cast(FrameConv, part[0]) for part in (block.se_block.conv1, block.se_block.conv2))
-        bias = cast(Tensor, squeeze.bias)
-        self.squeeze = PreparedFrameConv(squeeze, dtype, True, *rest.before(squeeze.weight, bias))
-        self.excite = PreparedFrameConv(excite, dtype)
+        weight, bias = rest.before(squeeze.weight, cast(Tensor, squeeze.bias))
+        self.squeeze = VectorProduct(weight.squeeze(2), bias, relu=True)
+        self.excite = VectorProduct(excite.weight.squeeze(2), cast(Tensor, excite.bias))
 
     def forward(self, x: Tensor) -> Tensor:
         residual = x if self.shortcut is None else self.shortcut(x)
@@ -94,7 +102,7 @@ class PreparedSERes2NetBlock(nn.Module):
                 group = group + outputs[-1] if turned is None else torch.addcmul(group, outputs[-1], turned)
             outputs.append(conv(group))
         x = self.conv2(torch.cat(outputs, dim=2))
-        gates = self.excite(self.squeeze(x.sum(1, keepdim=True) / x.shape[1])).sigmoid()  # [B, 1, C]
+        gates = self.excite(self.squeeze(x.sum(1, keepdim=True) / x.shape[1])).sigmoid_().to(x.dtype)  # [B, 1, C]
         return torch.addcmul(torch.addcmul(residual, self.shift, gates), x, gates * self.sign)
 
 
@@ -113,8 +121,12 @@ class PreparedAttentivePooling(nn.Module):
             if for_context:
                 for_context[0], bias = rest.before(for_context[0], bias)
         self.project = Product(for_x.squeeze(2), None if for_context else bias, dtype)
-        self.project_context = Product(torch.cat(for_context, 1).squeeze(2), bias, dtype) if for_context else None
-        self.score = PreparedFrameConv(cast(FrameConv, pooling.conv[0]), dtype)
+        self.project_context = VectorProduct(torch.cat(for_context, 1).squeeze(2), bias) if for_context else None
+        score = cast(FrameConv, pooling.conv[0])
+        self.score = PreparedFrameConv(score, dtype)
+        # Behind tanh no score is larger than this, so that as a rule no maximum has to be looked for before exp().
+        largest = (score.weight.abs().sum((1, 2)) + cast(Tensor, score.bias).abs()).max()
+        self.is_bounded = bool(largest < LARGEST_EXPONENT)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.transpose(1, 2).to(self.dtype)  # [B, F, C]
@@ -124,20 +136,29 @@ class PreparedAttentivePooling(nn.Module):
         hidden = self.project(x)
         if self.project_context is not None:
             deviation = (centred.square().sum(1) / frames).clamp_min(VARIANCE_FLOOR).sqrt()
-            hidden = hidden + self.project_context(torch.cat([reference, deviation], dim=1)).unsqueeze(1)
-        weights = self.score(self.between(hidden.relu_()).tanh_()).softmax(1)  # [B, F, C]
-        weighted = weights * centred
-        shift = weighted.sum(1).float()
-        variance = (weighted * centred).sum(1) - shift.square()
+            context = self.project_context(torch.cat([reference, deviation], dim=1))
+            hidden += context.to(self.dtype).unsqueeze(1)
+        weights = self.score(self.between(hidden.relu_()).tanh_())  # [B, F, C], to be divided by their sum
+        if not self.is_bounded:
+            weights -= weights.amax(1, keepdim=True)
+        total = weights.exp_().sum(1, dtype=torch.float32)
+        shift = weights.mul_(centred).sum(1, dtype=torch.float32) / total
+        variance = weights.mul_(centred).sum(1, dtype=torch.float32) / total - shift.square()
         mean = reference + shift
         if self.rest is not None:
             mean = self.rest(mean)
         return torch.cat([mean, variance.clamp_min(VARIANCE_FLOOR).sqrt()], dim=1)
 
 
-def join_norm_and_pooling(network: EcapaTdnn, dtype: torch.dtype) -> None:
-    """Exchange the last convolution and the pooling of `network` for those with the norm between them in both."""
+def join_norms_around_pooling(network: EcapaTdnn, dtype: torch.dtype) -> None:
+    """Exchange the last convolution, the pooling and the last product of `network` for those with the norms between
+    them in these."""
     if isinstance(network.asp, AttentiveStatisticsPooling):
         conv, weight, bias, rest = rectified(network.mfa)
         network.add_module("asp", PreparedAttentivePooling(network.asp, dtype, rest))
         network.add_module("mfa", PreparedFrameConv(conv, dtype, True, weight, bias))
+        norm = affine(cast(nn.BatchNorm1d, network.asp_bn[0]))
+        conv = cast(FrameConv, network.fc[0])
+        network.add_module("asp_bn", nn.Identity())
+        weight, bias = norm.before(conv.weight, cast(Tensor, conv.bias))
+        network.add_module("fc", VectorProduct(weight.squeeze(2), bias))

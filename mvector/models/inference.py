@@ -15,7 +15,7 @@ from mvector.models.ecapa_inference import (
     PreparedAttentivePooling,
     PreparedSERes2NetBlock,
     PreparedTDNNBlock,
-    join_norm_and_pooling,
+    join_norms_around_pooling,
 )
 from mvector.models.ecapa_tdnn import EcapaTdnn, SERes2NetBlock
 from mvector.models.ge2e import GE2E
@@ -91,7 +91,7 @@ def prepared(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     if isinstance(module, _ConvNd | nn.Linear):
         return module.to(dtype)
     if isinstance(module, EcapaTdnn):
-        join_norm_and_pooling(module, dtype)
+        join_norms_around_pooling(module, dtype)
     join_norms(module)
     for name, child in module.named_children():
         if isinstance(module, AttentiveStatisticsTanhPooling):  # takes their weights apart

@@ -49,6 +49,22 @@ def reorders(weight: Tensor) -> bool:
     )
 
 
+class VectorProduct(nn.Module):
+    """x [..., K] -> x · weightᵀ + bias [..., N] in float32, and its ReLU if asked for.
+
+    For the one or two vectors that an utterance has behind its frames: half precision takes longer there.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, relu: bool = False):
+        super().__init__()
+        self.weight, self.bias, self.relu = weight.detach().float(), bias.detach().float(), relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            x = functional.linear(x.float(), self.weight, self.bias)
+        return x.relu_() if self.relu else x
+
+
 class PreparedFrameConv(nn.Module):
     """:class:`FrameConv`, and its ReLU if asked for: one selection of frames and one product.
 
