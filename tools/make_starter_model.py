@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # as the scripts beside it d
 import numpy as np
 
 import mvector
-from mvector.audio.augmentation import SPEEDS
 from mvector.calibration import rates_of
 from mvector.cli import extract_embeddings, run
 from mvector.data.lists import read_data_list
@@ -35,11 +34,25 @@ from mvector.recognition.scale import AS_NORM, COHORT, COSINE, STORED, TOP_N, co
 from mvector.scoring import Calibration, Cohort
 from mvector.scoring.scorer import Scorer
 from mvector.trainer import Interrupted, MVectorTrainer
+from mvector.training.distillation import trained_speeds
 
 LISTS = Path("dataset/open_speech/lists")
 TESTS = ("ocean", "commands", "libri")
 FAR = 0.01
 LARGEST_MB = 10.0
+
+# The second run starts from the best epoch of the first: longer crops, and two more speeds, which stand for more people
+# and for smaller ones, children among them.
+SECOND_RUN = (
+    "dataset_conf.dataset.max_duration=3.0",
+    "augmentation.speed.prob=0.8",
+    "augmentation.speed.speeds=[0.9, 1.1, 0.8, 1.2]",
+    "loss_conf.margin_scheduler_args.increase_start_epoch=2",
+    "loss_conf.margin_scheduler_args.fix_epoch=6",
+    "optimizer_conf.optimizer_args.lr=0.001",
+    "optimizer_conf.scheduler_args.max_lr=0.001",
+    "train_conf.max_epoch=15",
+)
 
 
 def main() -> None:
@@ -51,22 +64,24 @@ def main() -> None:
     parser.add_argument("--output", default="mvector/starter_model/", help="folder for the files of the package")
     arguments = parser.parse_args()
 
-    trainer = MVectorTrainer(arguments.configs)
-    data, distillation = trainer.config.dataset_conf, trainer.config.distillation_conf
+    first, second = MVectorTrainer(arguments.configs), MVectorTrainer(arguments.configs, overwrites=SECOND_RUN)
+    data, distillation = first.config.dataset_conf, first.config.distillation_conf
     if distillation is None or data.train_list is None or data.dev_trials_list is None:
         raise MVectorError(f"{arguments.configs} lacks distillation_conf, a training list or development trials.")
-    for speed in SPEEDS:
+    for speed in trained_speeds(second.config):
         folder = Path(distillation.teacher_embeddings) / f"speed_{speed}"
         of_list = ["--model_path", arguments.teacher, "--list", data.train_list, "--speed", str(speed)]
         extract_embeddings.main([*of_list, "--output", str(folder)])
+    models, logs = Path(arguments.save_model_path), Path(arguments.log_dir)
+    best = [models / run / first.name / "best_model" for run in ("first", "second")]
     try:
-        trainer.train(arguments.save_model_path, arguments.log_dir, resume_model="auto")
+        first.train(models / "first", logs / "first", resume_model="auto")
+        second.train(models / "second", logs / "second", resume_model="auto", pretrained_model=best[0])
     except Interrupted as stop:
         print(f"Training stopped; everything is saved in {stop.folder}. Give the same command again to go on.")
         sys.exit(130)
     output = Path(arguments.output)
-    best = Path(arguments.save_model_path) / trainer.name / "best_model"
-    pack(best, data.train_list, data.dev_trials_list, output)
+    pack(best[1], data.train_list, data.dev_trials_list, output)
     size = sum(file.stat().st_size for file in output.iterdir()) / 1e6
     print(f"{output}: {size:.2f} MB")
     if size > LARGEST_MB:
