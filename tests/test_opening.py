@@ -18,12 +18,17 @@ from mvector.opening import metrics_file, open_model
 RATE = 16000
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return tmp_path_factory.mktemp("exported")
+
+
 @pytest.fixture
-def exported(tiny_model_dir, tmp_path):
-    """The tiny model in a folder of its own as model.onnx."""
-    folder = tmp_path / "exported"
-    export_onnx(load_model(tiny_model_dir), folder / "model.onnx", with_features=True)
-    return folder
+def exported(tiny_model_dir, files, tmp_path):
+    """The tiny model, which is the same for all tests, in a folder of its own as model.onnx."""
+    if not any(files.iterdir()):  # exporting takes ten seconds
+        export_onnx(load_model(tiny_model_dir), files / "model.onnx", with_features=True)
+    return shutil.copytree(files, tmp_path / "exported")
 
 
 @pytest.fixture
