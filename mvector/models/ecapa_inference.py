@@ -157,7 +157,7 @@ def join_norms_around_pooling(network: EcapaTdnn, dtype: torch.dtype) -> None:
         conv, weight, bias, rest = rectified(network.mfa)
         network.add_module("asp", PreparedAttentivePooling(network.asp, dtype, rest))
         network.add_module("mfa", PreparedFrameConv(conv, dtype, True, weight, bias))
-        norm = affine(cast(nn.BatchNorm1d, network.asp_bn[0]))
+        norm = affine(cast(nn.BatchNorm1d, cast(nn.Sequential, network.asp_bn)[0]))
         conv = cast(FrameConv, network.fc[0])
         network.add_module("asp_bn", nn.Identity())
         weight, bias = norm.before(conv.weight, cast(Tensor, conv.bias))
