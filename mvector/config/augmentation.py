@@ -27,12 +27,7 @@ class SpeedConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "SpeedConfig":
-        tenths = [round(10 * speed) for speed in self.speeds]
-        allowed = {8, 9, 11, 12}
-        if len(set(tenths)) < len(tenths) or any(
-            tenth not in allowed or abs(10 * speed - tenth) > 1e-6
-            for tenth, speed in zip(tenths, self.speeds, strict=True)
-        ):
+        if len(set(self.speeds)) < len(self.speeds) or not {0.8, 0.9, 1.1, 1.2}.issuperset(self.speeds):
             cross_check("speeds", f"{self.speeds} are not different ones of 0.8, 0.9, 1.1 and 1.2")
         return self
 

@@ -95,6 +95,11 @@ def test_norms_go_into_the_products():
         assert norms(small("CAMPPlus").eval()) == 110  # those before ReLU after a sum, and of the one-dimensional part
 
 
+def test_scores_of_any_size_are_weighed(monkeypatch):
+    monkeypatch.setattr("mvector.models.ecapa_inference.LARGEST_EXPONENT", 0.0)  # the maximum is looked for
+    assert_nearly(with_any_norms(small("EcapaTdnn")), 199)
+
+
 def test_without_the_layout_of_onednn(monkeypatch):
     monkeypatch.setattr(products, "reorders", lambda weight: False)
     assert_nearly(with_any_norms(small("EcapaTdnn")), 199)
