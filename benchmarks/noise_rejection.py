@@ -6,7 +6,8 @@
 Enrolls the first people of a data list with a few recordings each, and asks who speaks in: the rest of their
 recordings, recordings of as many others, artificial sounds, and every file of --noise_dir, whose folders name the kinds
 of sound. Sounds of people (--human) are counted apart: a voice is in them. Beside what `recognition` answers stands
-what the score alone would have answered: the embedding of the whole file, compared without asking the detector.
+what the cosine and its threshold alone would have answered: the embedding of the whole file, compared without asking
+the detector.
 """
 
 import argparse
@@ -117,8 +118,10 @@ def main() -> None:
             total = human if kind in arguments.human else noises
             for key in ("files", "accepted", "by_score_alone", "enrollable"):
                 setattr(total, key, getattr(total, key) + getattr(rows[kind], key))
+        scoring = predictor.recogniser.scoring
+        scale = (scoring.as_norm or scoring.cosine).among(len(enrolled))
         print(f"{len(enrolled)} people enrolled with {arguments.recordings} recordings each; ", end="")
-        print(f"threshold {predictor.threshold:.4f}, {predictor.recogniser.scoring.cosine.method}")
+        print("no threshold" if scale.threshold is None else f"{scale.method} above {scale.threshold:.4f} is somebody")
         predictor.store.close()
     print(f"{'':24} files  accepted as anybody  right person  by the score alone  enrollable")
     for each in (*rows.values(), noises, human):

@@ -161,9 +161,12 @@ def test_verifying_compares_with_that_person_alone(store, people):
 def test_among_many_people_more_is_asked_of_the_best_score(store, people):
     """As likelihood ratios it is a factor of N: a stranger has N chances. A caller's own threshold stays what it is."""
     calibration = Calibration(9.0, -2.5)
+    strict = recogniser(store, 0.6, calibration).recognise(heard(unit(3)))
+    assert calibration.llr(strict.threshold) - calibration.llr(0.6) == pytest.approx(np.log(10))
     decider = recogniser(store, 0.5, calibration)
-    answer = decider.recognise(heard(unit(3)))
-    assert calibration.llr(answer.threshold) - calibration.llr(0.5) == pytest.approx(np.log(10))
+    # The factor alone would give names that are right with a probability of 88 %.
+    odds = np.exp(calibration.llr(decider.recognise(heard(unit(3))).threshold)) / 10
+    assert odds / (1 + odds) == pytest.approx(0.9)
     assert decider.recognise(heard(unit(3)), 0.5).threshold == 0.5
     assert decider.verify(heard(unit(3)), "p3").threshold == 0.5
     for index in range(1, 10):
@@ -226,6 +229,7 @@ def test_as_norm_decides_with_its_own_threshold_and_calibration(store, people):
     }
     for threshold, named in ((expected["p3"] - 0.1, True), (expected["p3"] + 0.1, False)):
         as_norm = Scale("as-norm", threshold - np.log(10) / 2, Calibration(2.0, -1.0))  # for one of ten people
+        assert as_norm.calibration.llr(as_norm.threshold) > np.log(9)
         decider = recogniser(store, 0.2, as_norm=as_norm, cohort=cohort, top_n=10)
         answer = decider.recognise(heard(unit(3)))
         assert (answer.scoring, answer.name is not None) == ("as-norm", named)
