@@ -4,6 +4,7 @@ A norm behind a ReLU is s·relu(|a|·x) + c with signs s: |a| goes into the conv
 the one behind it where there is one. Padding by reflection bears that exactly, as it pads by frames.
 """
 
+import math
 from typing import NamedTuple, cast
 
 import torch
@@ -14,7 +15,8 @@ from mvector.models.layers import FrameConv, TDNNBlock
 from mvector.models.pooling import VARIANCE_FLOOR, AttentiveStatisticsPooling
 from mvector.models.products import PreparedFrameConv, Product, VectorProduct
 
-LARGEST_EXPONENT = 80.0  # exp() of it, and the sum of many, still fit into bfloat16 and float32
+LOG2_E = math.log2(math.e)
+LARGEST_SCORE = 80.0  # exp() of it, and the sum of many, still fit into bfloat16 and float32
 
 
 class Affine(NamedTuple):
@@ -59,14 +61,22 @@ class PreparedTDNNBlock(nn.Module):
 
 
 class PreparedSERes2NetBlock(nn.Module):
-    """:class:`SERes2NetBlock`."""
+    """:class:`SERes2NetBlock` of what `entering` gives."""
 
-    def __init__(self, block: SERes2NetBlock, dtype: torch.dtype):
+    def __init__(self, block: SERes2NetBlock, dtype: torch.dtype, entering: Affine | None = None):
         super().__init__()
-        self.shortcut = None
-        if block.shortcut is not None:
-            self.shortcut = PreparedFrameConv(cast(FrameConv, block.shortcut[0]), dtype)
+        self.shortcut, self.entering = None, None
         conv, weight, bias, joined = rectified(block.tdnn1)
+        if entering is not None:
+            weight, bias = entering.before(weight, bias)
+        if block.shortcut is not None:
+            shortcut = cast(FrameConv, block.shortcut[0])
+            of_shortcut = (shortcut.weight, cast(Tensor, shortcut.bias))
+            if entering is not None:
+                of_shortcut = entering.before(*of_shortcut)
+            self.shortcut = PreparedFrameConv(shortcut, dtype, False, *of_shortcut)
+        elif entering is not None:
+            self.entering = Affine(*(part.to(dtype) for part in entering))
         self.conv1 = PreparedFrameConv(conv, dtype, True, weight, bias)
 
         self.scale = block.res2net_block.scale
@@ -93,7 +103,7 @@ class PreparedSERes2NetBlock(nn.Module):
         self.excite = VectorProduct(excite.weight.squeeze(2), cast(Tensor, excite.bias))
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = x if self.shortcut is None else self.shortcut(x)
+        entered = x if self.shortcut is None else self.shortcut(x)
         first, *groups = self.conv1(x).chunk(self.scale, dim=2)
         outputs = [first]
         for i, (conv, group) in enumerate(zip(self.convs, groups, strict=True)):
@@ -103,7 +113,12 @@ class PreparedSERes2NetBlock(nn.Module):
             outputs.append(conv(group))
         x = self.conv2(torch.cat(outputs, dim=2))
         gates = self.excite(self.squeeze(x.sum(1, keepdim=True) / x.shape[1])).sigmoid_().to(x.dtype)  # [B, 1, C]
-        return torch.addcmul(torch.addcmul(residual, self.shift, gates), x, gates * self.sign)
+        shift = gates * self.shift
+        if self.entering is None:
+            residual = entered + shift
+        else:
+            residual = torch.addcmul(shift + self.entering.shift, entered, self.entering.factor)
+        return torch.addcmul(residual, x, gates * self.sign)
 
 
 class PreparedAttentivePooling(nn.Module):
@@ -114,7 +129,8 @@ class PreparedAttentivePooling(nn.Module):
         self.dtype = dtype
         self.rest = rest
         _, weight, bias, between = rectified(pooling.tdnn)
-        self.between = Affine(*(part.to(dtype) for part in between))
+        # tanh(x) = 2 sigmoid(2x) - 1 and exp(x) = 2^(x log2 e): both are quicker, and the constants go into products.
+        self.between = Affine(*((2 * part).to(dtype) for part in between))
         for_x, *for_context = weight.split(pooling.channels, dim=1)  # [N, C, 1] each
         if rest is not None:
             for_x, bias = rest.before(for_x, bias)
@@ -123,10 +139,10 @@ class PreparedAttentivePooling(nn.Module):
         self.project = Product(for_x.squeeze(2), None if for_context else bias, dtype)
         self.project_context = VectorProduct(torch.cat(for_context, 1).squeeze(2), bias) if for_context else None
         score = cast(FrameConv, pooling.conv[0])
-        self.score = PreparedFrameConv(score, dtype)
+        weight, bias = score.weight, cast(Tensor, score.bias)
+        self.score = PreparedFrameConv(score, dtype, False, 2 * LOG2_E * weight, LOG2_E * (bias - weight.sum((1, 2))))
         # Behind tanh no score is larger than this, so that as a rule no maximum has to be looked for before exp().
-        largest = (score.weight.abs().sum((1, 2)) + cast(Tensor, score.bias).abs()).max()
-        self.is_bounded = bool(largest < LARGEST_EXPONENT)
+        self.is_bounded = bool((weight.abs().sum((1, 2)) + bias.abs()).max() < LARGEST_SCORE)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.transpose(1, 2).to(self.dtype)  # [B, F, C]
@@ -138,16 +154,24 @@ class PreparedAttentivePooling(nn.Module):
             deviation = (centred.square().sum(1) / frames).clamp_min(VARIANCE_FLOOR).sqrt()
             context = self.project_context(torch.cat([reference, deviation], dim=1))
             hidden += context.to(self.dtype).unsqueeze(1)
-        weights = self.score(self.between(hidden.relu_()).tanh_())  # [B, F, C], to be divided by their sum
+        weights = self.score(self.between(hidden.relu_()).sigmoid_())  # [B, F, C], to be divided by their sum
         if not self.is_bounded:
             weights -= weights.amax(1, keepdim=True)
-        total = weights.exp_().sum(1, dtype=torch.float32)
-        shift = weights.mul_(centred).sum(1, dtype=torch.float32) / total
-        variance = weights.mul_(centred).sum(1, dtype=torch.float32) / total - shift.square()
+        total = weights.exp2_().sum(1).float()
+        shift = weights.mul_(centred).sum(1).float() / total
+        variance = weights.mul_(centred).sum(1).float() / total - shift.square()
         mean = reference + shift
         if self.rest is not None:
             mean = self.rest(mean)
         return torch.cat([mean, variance.clamp_min(VARIANCE_FLOOR).sqrt()], dim=1)
+
+
+def join_norms_of_first_block(network: EcapaTdnn, dtype: torch.dtype) -> None:
+    """Exchange the first two blocks of `network` for those with the norm between them in the second."""
+    first, second, *_ = network.blocks
+    conv, weight, bias, rest = rectified(cast(TDNNBlock, first))
+    network.blocks[0] = PreparedFrameConv(conv, dtype, True, weight, bias)
+    network.blocks[1] = PreparedSERes2NetBlock(cast(SERes2NetBlock, second), dtype, rest)
 
 
 def join_norms_around_pooling(network: EcapaTdnn, dtype: torch.dtype) -> None:

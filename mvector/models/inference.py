@@ -16,6 +16,7 @@ from mvector.models.ecapa_inference import (
     PreparedSERes2NetBlock,
     PreparedTDNNBlock,
     join_norms_around_pooling,
+    join_norms_of_first_block,
 )
 from mvector.models.ecapa_tdnn import EcapaTdnn, SERes2NetBlock
 from mvector.models.ge2e import GE2E
@@ -91,6 +92,7 @@ def prepared(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     if isinstance(module, _ConvNd | nn.Linear):
         return module.to(dtype)
     if isinstance(module, EcapaTdnn):
+        join_norms_of_first_block(module, dtype)
         join_norms_around_pooling(module, dtype)
     join_norms(module)
     for name, child in module.named_children():

@@ -91,12 +91,12 @@ def test_norms_go_into_the_products():
     with torch.no_grad():
         assert norms(small("ResNet").eval()) == 0
         assert norms(small("ERes2NetV2").eval()) == 0
-        assert norms(small("EcapaTdnn").eval()) == 1  # of the first block
+        assert norms(small("EcapaTdnn").eval()) == 0
         assert norms(small("CAMPPlus").eval()) == 110  # those before ReLU after a sum, and of the one-dimensional part
 
 
 def test_scores_of_any_size_are_weighed(monkeypatch):
-    monkeypatch.setattr("mvector.models.ecapa_inference.LARGEST_EXPONENT", 0.0)  # the maximum is looked for
+    monkeypatch.setattr("mvector.models.ecapa_inference.LARGEST_SCORE", 0.0)  # the maximum is looked for
     assert_nearly(with_any_norms(small("EcapaTdnn")), 199)
 
 
