@@ -1,4 +1,4 @@
-"""The model that the package carries, from recordings to files: teacher's embeddings, training, export, thresholds.
+"""The model that the package carries: teacher, training, compensation, export, thresholds, figures.
 
     python tools/make_starter_model.py --teacher models/CAMPPlus_zh_en
 
@@ -15,6 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as the scripts beside it do without saying so
 
 import numpy as np
+import torch
 
 import mvector
 from mvector.calibration import rates_of
@@ -29,14 +30,15 @@ from mvector.export.runtime import METRICS, MODEL, load_exported
 from mvector.fingerprint import model_fingerprint
 from mvector.metrics import confidence_intervals, eer
 from mvector.metrics.thresholds import threshold_at_eer, threshold_at_far
-from mvector.model_directory import SPEAKERS, load_model, write_text
+from mvector.model_directory import SPEAKERS, load_model, save_model, write_text
 from mvector.recognition.scale import AS_NORM, COHORT, COSINE, STORED, TOP_N, cohort_digest
-from mvector.scoring import Calibration, Cohort
+from mvector.scoring import Calibration, Cohort, compensation
 from mvector.scoring.scorer import Scorer
 from mvector.trainer import Interrupted, MVectorTrainer
 from mvector.training.distillation import trained_speeds
 
 LISTS = Path("dataset/open_speech/lists")
+CORPORA = ("an4", "arabic", "commands", "dsp", "libri", "ocean")  # what train_list joins; each has a list of its own
 TESTS = ("ocean", "commands", "libri")
 FAR = 0.01
 LARGEST_MB = 10.0
@@ -80,19 +82,42 @@ def main() -> None:
     except Interrupted as stop:
         print(f"Training stopped; everything is saved in {stop.folder}. Give the same command again to go on.")
         sys.exit(130)
-    output = Path(arguments.output)
-    pack(best[1], data.train_list, data.dev_trials_list, output)
+    output, compensated = Path(arguments.output), models / "compensated"
+    compensate(best[1], compensated)
+    pack(compensated, data.train_list, data.dev_trials_list, output)
     size = sum(file.stat().st_size for file in output.iterdir()) / 1e6
     print(f"{output}: {size:.2f} MB")
     if size > LARGEST_MB:
         raise MVectorError(f"{output} has {size:.2f} MB, more than the {LARGEST_MB:g} MB that the package may carry.")
 
 
+def compensate(best: Path, output: Path) -> None:
+    """A model directory like `best` whose last layer takes out what the corpora and sessions say (`compensation`)."""
+    trained = load_model(best)
+    lists = {corpus: read_data_list(LISTS / f"train_{corpus}.txt") for corpus in CORPORA}
+    utterances = [utterance for corpus in lists.values() for utterance in corpus]
+    corpora = [corpus for corpus, found in lists.items() for _ in found]
+    embeddings = embed_utterances(trained.embedder, trained.config, utterances, "compensation").embeddings
+    matrix = compensation(embeddings, [utterance.speaker for utterance in utterances], corpora)
+    last = trained.embedder.backbone.fc.conv
+    with torch.no_grad():
+        turned = torch.from_numpy(matrix).to(last.weight)
+        last.weight.copy_((turned @ last.weight.flatten(1)).view_as(last.weight))
+        last.bias.copy_(turned @ last.bias)
+    output.mkdir(parents=True, exist_ok=True)
+    # The figures of the epoch are not its own any more: `pack` measures the packed file.
+    save_model(output, trained.embedder, trained.config, _of_training(trained.metrics), trained.speakers)
+
+
+def _of_training(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {key: metrics[key] for key in ("parameters", "training_speakers", "training_utterances", "epoch")}
+
+
 def pack(best: Path, train_list: str, dev_trials: str, output: Path) -> None:
     """The files of the package from a trained model directory: 8-bit ONNX, cohort, thresholds, figures."""
     output.mkdir(parents=True, exist_ok=True)
     trained = load_model(best)
-    figures = {key: trained.metrics[key] for key in ("parameters", "training_speakers", "training_utterances", "epoch")}
+    figures = _of_training(trained.metrics)
     trained.metrics = {}  # metrics.json has them: thresholds are those of the exported file itself
     for note in export_onnx(trained, output / MODEL, with_features=True, int8=True):
         print(note)

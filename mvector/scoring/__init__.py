@@ -2,6 +2,7 @@
 
 from mvector.scoring.calibration import Calibration
 from mvector.scoring.cohort import Cohort
+from mvector.scoring.compensation import compensation
 from mvector.scoring.cosine import cosine_scores, length_normalize, subtract_mean
 from mvector.scoring.enrollment import ENROLLMENTS, check_enrollment, mean_of_members, voice_vectors
 from mvector.scoring.lda import Lda
@@ -22,6 +23,7 @@ __all__ = [
     "TrialScores",
     "check_enrollment",
     "cohort_statistics",
+    "compensation",
     "cosine_scores",
     "length_normalize",
     "mean_of_members",
