@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mvector.models.ecapa_tdnn import EcapaTdnn, SERes2NetBlock
 from mvector.models.layers import FrameConv, TDNNBlock
 from mvector.models.pooling import VARIANCE_FLOOR, AttentiveStatisticsPooling
-from mvector.models.products import PreparedFrameConv, Product, VectorProduct
+from mvector.models.products import PreparedFrameConv, Product
 
 LOG2_E = math.log2(math.e)
 LARGEST_SCORE = 80.0  # exp() of it, and the sum of many, still fit into bfloat16 and float32
@@ -66,18 +66,18 @@ class PreparedSERes2NetBlock(nn.Module):
     def __init__(self, block: SERes2NetBlock, dtype: torch.dtype, entering: Affine | None = None):
         super().__init__()
         self.shortcut, self.entering = None, None
-        conv, weight, bias, joined = rectified(block.tdnn1)
+        _, weight, bias, joined = rectified(block.tdnn1)
         if entering is not None:
             weight, bias = entering.before(weight, bias)
+        self.product1 = Product(weight.squeeze(2), bias, dtype, relu=True)
         if block.shortcut is not None:
             shortcut = cast(FrameConv, block.shortcut[0])
-            of_shortcut = (shortcut.weight, cast(Tensor, shortcut.bias))
+            weight, bias = shortcut.weight, cast(Tensor, shortcut.bias)
             if entering is not None:
-                of_shortcut = entering.before(*of_shortcut)
-            self.shortcut = PreparedFrameConv(shortcut, dtype, False, *of_shortcut)
+                weight, bias = entering.before(weight, bias)
+            self.shortcut = Product(weight.squeeze(2), bias, dtype)
         elif entering is not None:
             self.entering = Affine(*(part.to(dtype) for part in entering))
-        self.conv1 = PreparedFrameConv(conv, dtype, True, weight, bias)
 
         self.scale = block.res2net_block.scale
         groups = [Affine(*rest) for rest in zip(*(part.chunk(self.scale) for part in joined), strict=True)]
@@ -94,25 +94,26 @@ class PreparedSERes2NetBlock(nn.Module):
             outputs.append(rest)
 
         joined = Affine(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
-        conv, weight, bias, rest = rectified(block.tdnn2)
-        self.conv2 = PreparedFrameConv(conv, dtype, True, *joined.before(weight, bias))
+        _, weight, bias, rest = rectified(block.tdnn2)
+        weight, bias = joined.before(weight, bias)
+        self.product2 = Product(weight.squeeze(2), bias, dtype, relu=True)
         self.sign, self.shift = rest.factor.to(dtype), rest.shift.to(dtype)
         squeeze, excite = (cast(FrameConv, part[0]) for part in (block.se_block.conv1, block.se_block.conv2))
         weight, bias = rest.before(squeeze.weight, cast(Tensor, squeeze.bias))
-        self.squeeze = VectorProduct(weight.squeeze(2), bias, relu=True)
-        self.excite = VectorProduct(excite.weight.squeeze(2), cast(Tensor, excite.bias))
+        self.squeeze = Product(weight.squeeze(2), bias, dtype, relu=True)
+        self.excite = Product(excite.weight.squeeze(2), excite.bias, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         entered = x if self.shortcut is None else self.shortcut(x)
-        first, *groups = self.conv1(x).chunk(self.scale, dim=2)
+        first, *groups = self.product1(x).chunk(self.scale, dim=2)
         outputs = [first]
         for i, (conv, group) in enumerate(zip(self.convs, groups, strict=True)):
             if i:
                 turned = self.turned[i - 1]
                 group = group + outputs[-1] if turned is None else torch.addcmul(group, outputs[-1], turned)
             outputs.append(conv(group))
-        x = self.conv2(torch.cat(outputs, dim=2))
-        gates = self.excite(self.squeeze(x.sum(1, keepdim=True) / x.shape[1])).sigmoid_().to(x.dtype)  # [B, 1, C]
+        x = self.product2(torch.cat(outputs, dim=2))
+        gates = self.excite(self.squeeze(x.sum(1, keepdim=True) / x.shape[1])).sigmoid_()  # [B, 1, C]
         shift = gates * self.shift
         if self.entering is None:
             residual = entered + shift
@@ -137,10 +138,10 @@ class PreparedAttentivePooling(nn.Module):
             if for_context:
                 for_context[0], bias = rest.before(for_context[0], bias)
         self.project = Product(for_x.squeeze(2), None if for_context else bias, dtype)
-        self.project_context = VectorProduct(torch.cat(for_context, 1).squeeze(2), bias) if for_context else None
+        self.project_context = Product(torch.cat(for_context, 1).squeeze(2), bias, dtype) if for_context else None
         score = cast(FrameConv, pooling.conv[0])
         weight, bias = score.weight, cast(Tensor, score.bias)
-        self.score = PreparedFrameConv(score, dtype, False, 2 * LOG2_E * weight, LOG2_E * (bias - weight.sum((1, 2))))
+        self.score = Product(2 * LOG2_E * weight.squeeze(2), LOG2_E * (bias - weight.sum((1, 2))), dtype)
         # Behind tanh no score is larger than this, so that as a rule no maximum has to be looked for before exp().
         self.is_bounded = bool((weight.abs().sum((1, 2)) + bias.abs()).max() < LARGEST_SCORE)
 
@@ -152,8 +153,7 @@ class PreparedAttentivePooling(nn.Module):
         hidden = self.project(x)
         if self.project_context is not None:
             deviation = (centred.square().sum(1) / frames).clamp_min(VARIANCE_FLOOR).sqrt()
-            context = self.project_context(torch.cat([reference, deviation], dim=1))
-            hidden += context.to(self.dtype).unsqueeze(1)
+            hidden += self.project_context(torch.cat([reference, deviation], dim=1)).unsqueeze(1)
         weights = self.score(self.between(hidden.relu_()).sigmoid_())  # [B, F, C], to be divided by their sum
         if not self.is_bounded:
             weights -= weights.amax(1, keepdim=True)
@@ -185,4 +185,4 @@ def join_norms_around_pooling(network: EcapaTdnn, dtype: torch.dtype) -> None:
         conv = cast(FrameConv, network.fc[0])
         network.add_module("asp_bn", nn.Identity())
         weight, bias = norm.before(conv.weight, cast(Tensor, conv.bias))
-        network.add_module("fc", VectorProduct(weight.squeeze(2), bias))
+        network.add_module("fc", PreparedFrameConv(conv, dtype, False, weight, bias))

@@ -31,7 +31,7 @@ class Product:
         x = x.to(self.dtype)
         if self.reordered:
             after = "relu" if self.relu else "none"
-            return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, after, [], ""))
+            return cast(Tensor, torch.ops.mkldnn._linear_pointwise.default(x, self.weight, self.bias, after, [], ""))
         x = functional.linear(x, self.weight, self.bias)
         return x.relu_() if self.relu else x
 
@@ -47,25 +47,6 @@ def reorders(weight: Tensor) -> bool:
         and all(hasattr(operators, name) for name in ("_linear_pointwise", "_reorder_linear_weight"))
         and bool(operators._is_mkldnn_bf16_supported())
     )
-
-
-class VectorProduct(nn.Module):
-    """x [..., K] -> x · weightᵀ + bias [..., N] in float32, and its ReLU if asked for.
-
-    For the one or two vectors that an utterance has behind its frames: half precision takes longer there.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor, relu: bool = False):
-        super().__init__()
-        self.weight, self.bias, self.relu = weight.detach().float(), bias.detach().float(), relu
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            if x.numel() == x.shape[-1]:  # one vector, in half the time
-                x = torch.addmv(self.bias, self.weight, x.float().flatten()).view(*x.shape[:-1], -1)
-            else:
-                x = functional.linear(x.float(), self.weight, self.bias)
-        return x.relu_() if self.relu else x
 
 
 class PreparedFrameConv(nn.Module):

@@ -39,8 +39,8 @@ def compensation(
             f"{len(speakers)} speakers and {len(corpora)} corpora."
         )
     finite = np.isfinite(x).all(axis=1)
-    x, names, places = length_normalize(x[finite]), np.asarray(speakers)[finite], np.asarray(corpora)[finite]
-    means = SpeakerStatistics.of(x, names).means
+    x, names, places = x[finite], np.asarray(speakers)[finite], np.asarray(corpora)[finite]
+    means = SpeakerStatistics.of(length_normalize(x), names).means
     corpus_of_speaker = places[np.unique(names, return_index=True)[1]]
     of_corpora = np.stack([means[corpus_of_speaker == corpus].mean(axis=0) for corpus in np.unique(corpus_of_speaker)])
     _, sizes, directions = np.linalg.svd(of_corpora - of_corpora.mean(axis=0), full_matrices=False)
