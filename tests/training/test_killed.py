@@ -147,12 +147,12 @@ def test_killed_at_random_moments_it_ends_as_the_unbroken_run(everything, tmp_pa
     assert code == 0, output
     rng = random.Random(4)
     killed = []
-    for life in range(10):
-        moment = f"{KINDS[life % len(KINDS)]}:{rng.randint(1, 3 if life % 7 > 4 else 7)}"
+    for number, kind in enumerate(KINDS):
+        moment = f"{kind}:{rng.randint(1, 3 if number > 4 else 7)}"
         code, output = trainer.run("broken", moment)
         assert code in (0, -9), output
         killed.append(code == -9)
-    for _ in range(3):  # and from outside, at moments that nothing but the clock chose
+    for _ in range(2):  # and from outside, at moments that nothing but the clock chose
         process = trainer.start("broken")
         deadline = time.monotonic() + rng.uniform(2, 8)
         while process.poll() is None and time.monotonic() < deadline:
@@ -161,7 +161,7 @@ def test_killed_at_random_moments_it_ends_as_the_unbroken_run(everything, tmp_pa
             process.kill()
             killed.append(True)
         process.wait()
-    assert sum(killed) >= 10
+    assert sum(killed) >= 7
     while True:  # while ! python train.py … --resume_model auto; do :; done
         code, output = trainer.run("broken")
         if code == 0:

@@ -58,7 +58,10 @@ def test_the_quickstart_learns_and_says_that_its_voices_are_synthetic(quickstart
 
 @pytest.mark.slow
 def test_shuffled_labels_teach_nothing(quickstart, monkeypatch):
-    """Random labels must leave development trials at chance, or the recordings give the answer away otherwise."""
+    """Random labels must leave development trials at chance, or the recordings give the answer away otherwise.
+
+    One epoch with the right ones brings their equal error rate below 0.3.
+    """
     monkeypatch.chdir(quickstart)
     rng = np.random.default_rng(0)
     rows = read_data_list("dataset/demo/train_list.txt")
@@ -67,7 +70,7 @@ def test_shuffled_labels_teach_nothing(quickstart, monkeypatch):
     Path("shuffled.txt").write_text(text, encoding="utf-8")
     trainer = MVectorTrainer(
         ROOT / "configs" / "quickstart.yml",
-        overwrites=["dataset_conf.train_list=shuffled.txt", "train_conf.max_epoch=2"],
+        overwrites=["dataset_conf.train_list=shuffled.txt", "train_conf.max_epoch=1"],
         device="cpu",
     )
     run = trainer.train(save_model_path="shuffled_models", log_dir="shuffled_log")
