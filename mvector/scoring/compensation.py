@@ -14,7 +14,7 @@ from mvector.errors import MVectorError
 from mvector.scoring.cosine import length_normalize
 from mvector.scoring.lda import Matrix, SpeakerStatistics
 
-NO_DIRECTION = 1e-6  # corpora whose means differ by less than this share of the largest difference
+NO_DIFFERENCE = 1e-6  # of the corpora's means, for embeddings of unit length
 
 
 def compensation(
@@ -44,7 +44,7 @@ def compensation(
     corpus_of_speaker = places[np.unique(names, return_index=True)[1]]
     of_corpora = np.stack([means[corpus_of_speaker == corpus].mean(axis=0) for corpus in np.unique(corpus_of_speaker)])
     _, sizes, directions = np.linalg.svd(of_corpora - of_corpora.mean(axis=0), full_matrices=False)
-    apart = directions[sizes > max(NO_DIRECTION * sizes[0], NO_DIRECTION)]
+    apart = directions[sizes > NO_DIFFERENCE]
     projection = np.eye(x.shape[1]) - apart.T @ apart
 
     within = SpeakerStatistics.of(length_normalize(x @ projection), names).within
