@@ -19,7 +19,7 @@ import sys
 from array import array
 
 # From eSpeak NG's speak_lib.h.
-_AUDIO_OUTPUT_RETRIEVAL = 1
+_AUDIO_OUTPUT_SYNCHRONOUS = 2  # speaks at once; retrieval (1) waits for a thread of its own, four times as long
 _DO_NOT_EXIT_ON_ERROR = 0x8000
 _POSITION_CHARACTER = 1
 _CHARACTERS_UTF8 = 1
@@ -62,7 +62,7 @@ def main() -> None:
     ]
     # eSpeak NG cuts a data path off at 160 bytes and takes it in the ANSI code page on Windows; "." avoids both.
     os.chdir(os.path.dirname(job["data_folder"]))
-    sample_rate_hz = library.espeak_Initialize(_AUDIO_OUTPUT_RETRIEVAL, 0, b".", _DO_NOT_EXIT_ON_ERROR)
+    sample_rate_hz = library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, b".", _DO_NOT_EXIT_ON_ERROR)
     if sample_rate_hz <= 0:
         raise SystemExit(f"eSpeak NG does not start with the voice data in {job['data_folder']}")
 
