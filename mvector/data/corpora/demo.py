@@ -69,7 +69,7 @@ class Demo(Corpus):
 
 
 def ensure_demo_corpus(root: str | Path = "dataset/demo", seed: int = 0) -> Path:
-    """The folder of the demo corpus, which is made first where it does not exist yet (half a minute on 2 cores).
+    """The folder of the demo corpus, which is made first where it does not exist yet (20 s on 2 cores).
 
     It is made in a folder beside `root` and renamed when it is complete. The same seed and the same eSpeak NG give the
     same bytes. Raises MissingPackageError without espeakng-loader, DataListError when `root` is something else already.
