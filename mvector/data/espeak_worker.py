@@ -66,6 +66,8 @@ def main() -> None:
     if sample_rate_hz <= 0:
         raise SystemExit(f"eSpeak NG does not start with the voice data in {job['data_folder']}")
 
+    library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # breath and flutter are drawn with the time of day as the seed
+
     chunks: list[bytes] = []
 
     @_Callback

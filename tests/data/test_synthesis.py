@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -86,6 +87,14 @@ def test_a_fresh_process_gives_the_same_bytes() -> None:
         second, _ = synthesize(sentences)
         assert rate == 22050
         assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_the_bytes_do_not_depend_on_the_time_of_day() -> None:
+    sentences = [Sentence("en-us+f2", TEXT, pitch=41)]
+    (first,), _ = synthesize(sentences)
+    time.sleep(1.1)
+    (second,), _ = synthesize(sentences)
+    np.testing.assert_array_equal(first, second)
 
 
 def test_sentences_are_different_and_follow_the_seed() -> None:
