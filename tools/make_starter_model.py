@@ -70,6 +70,8 @@ def main() -> None:
     data, distillation = first.config.dataset_conf, first.config.distillation_conf
     if distillation is None or data.train_list is None or data.dev_trials_list is None:
         raise MVectorError(f"{arguments.configs} lacks distillation_conf, a training list or development trials.")
+    if first.config.model_conf.model != "EcapaTdnn":  # said before the hours of training
+        raise MVectorError(f"{arguments.configs}: only the last layer of an EcapaTdnn can be compensated here.")
     for speed in trained_speeds(second.config):
         folder = Path(distillation.teacher_embeddings) / f"speed_{speed}"
         of_list = ["--model_path", arguments.teacher, "--list", data.train_list, "--speed", str(speed)]

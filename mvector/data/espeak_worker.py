@@ -40,7 +40,6 @@ def _speak(library: ctypes.CDLL, chunks: list[bytes], sentence: dict) -> bytes:
     chunks.clear()
     # A failed call leaves no samples, which the caller reports with the sentence.
     library.espeak_Synth(text, len(text), 0, _POSITION_CHARACTER, 0, _CHARACTERS_UTF8, None, None)
-    library.espeak_Synchronize()
     return b"".join(chunks)
 
 
@@ -66,8 +65,7 @@ def main() -> None:
     if sample_rate_hz <= 0:
         raise SystemExit(f"eSpeak NG does not start with the voice data in {job['data_folder']}")
 
-    library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # breath and flutter are drawn with the time of day as the seed
-
+    library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # by itself it takes the time of day
     chunks: list[bytes] = []
 
     @_Callback

@@ -22,9 +22,8 @@ def _run(number: int, ranks: int, store: str, function: Callable[..., Any], fold
     result = function(number, *arguments)
     torch.save(result, folder / f"result-{number}.pt")
     torch.distributed.destroy_process_group()
-    os._exit(
-        0
-    )  # as train.py ends: now and then a thread of torch outlives what it belongs to, which aborts the process
+    # As train.py ends: now and then a thread of torch outlives what it belongs to, which aborts the process.
+    os._exit(0)
 
 
 def run_ranks(function: Callable[..., Any], folder: Path, *arguments: Any, ranks: int = 2) -> list[Any]:
