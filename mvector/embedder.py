@@ -77,16 +77,22 @@ class SpeakerEmbedder(nn.Module):
         """
         if self.training:
             raise RuntimeError("call eval() first: batch statistics would mix the utterances")
-        groups: dict[int, list[int]] = defaultdict(list)
-        for index, waveform in enumerate(waveforms):
+        for waveform in waveforms:
             self._require_frames(waveform)
-            groups[len(waveform)].append(index)
-        limit = 1 if self.device.type == "cpu" else batch_size
         embeddings = np.empty((len(waveforms), self.backbone.embd_dim), dtype=np.float32)
-        for indices in groups.values():
-            for first in range(0, len(indices), limit):
-                chosen = indices[first : first + limit]
-                batch = torch.from_numpy(np.stack([waveforms[i] for i in chosen])).to(self.device)
+        device = self.device
+        if device.type == "cpu":
+            for row, waveform in enumerate(waveforms):
+                batch = torch.from_numpy(np.require(waveform, np.float32, ["C", "W"])).unsqueeze(0)
+                embeddings[row] = self._embed_batch(batch)[0].float().numpy()
+            return embeddings
+        groups: dict[int, list[int]] = defaultdict(list)
+        for row, waveform in enumerate(waveforms):
+            groups[len(waveform)].append(row)
+        for rows in groups.values():
+            for first in range(0, len(rows), batch_size):
+                chosen = rows[first : first + batch_size]
+                batch = torch.from_numpy(np.stack([waveforms[row] for row in chosen])).to(device)
                 embeddings[chosen] = self._embed_batch(batch).float().cpu().numpy()
         return embeddings
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mvector.errors import ConfigError, TooShortError, nearest
+from mvector.precision import without_autocast
 
 # Samples of windowed frames that are worked on at once. On a CPU a block and its spectrum should stay in the
 # second-level cache (a padded batch of 64 utterances ran at 0.4 times the speed of one utterance after the other); a
@@ -151,7 +152,7 @@ class FrameFeature(nn.Module, ABC):
     def extract(self, waveforms: Tensor, lengths: Tensor | None = None, scale: float = 1.0) -> tuple[Tensor, Tensor]:
         """As forward, on `scale` · waveforms (multiplied block by block, so that no scaled copy of a batch is made)."""
         lengths = self.check(waveforms, lengths)
-        with torch.autocast(waveforms.device.type, enabled=False):
+        with without_autocast(waveforms.device.type):
             if waveforms.device.type == "cpu":
                 return self._one_by_one(waveforms, lengths, scale)
             return self._together(waveforms, lengths, scale)
@@ -188,13 +189,19 @@ class FrameFeature(nn.Module, ABC):
 
     def _one_by_one(self, waveforms: Tensor, lengths: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
         batch, samples = waveforms.shape
-        counts = torch.full((batch,), samples) if lengths is None else lengths.cpu()
-        feature_lengths = self.frame_count(counts)
-        frames = int(feature_lengths.max()) if batch else 0
-        features = waveforms.new_zeros(batch, frames, self.feature_size, dtype=torch.float32)
-        for row, (count, row_frames) in enumerate(zip(counts.tolist(), feature_lengths.tolist(), strict=True)):
-            row_features = self._rows(waveforms[row : row + 1, :count], None, row_frames, scale, CPU_BLOCK_SAMPLES)
-            features[row, :row_frames] = self._finish(row_features, None)[0]
+        counts = [samples] * batch if lengths is None else lengths.tolist()
+        feature_lengths = self.frame_count(torch.tensor(counts, dtype=torch.int64))
+        frames = feature_lengths.tolist()
+
+        def features_of(row: int) -> Tensor:
+            utterance = waveforms[row : row + 1, : counts[row]]
+            return self._finish(self._rows(utterance, None, frames[row], scale, CPU_BLOCK_SAMPLES), None)
+
+        if batch == 1:
+            return features_of(0), feature_lengths
+        features = waveforms.new_zeros(batch, max(frames, default=0), self.feature_size, dtype=torch.float32)
+        for row in range(batch):
+            features[row, : frames[row]] = features_of(row)[0]
         return features, feature_lengths
 
     def _together(self, waveforms: Tensor, lengths: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mvector.errors import ConfigError
 from mvector.features.base import FrameFeature, subtract_mean
 from mvector.features.self_supervised import SelfSupervised
+from mvector.precision import without_autocast
 from mvector.registry import FEATURES
 
 BACKENDS = ("native", "torchaudio")
@@ -89,12 +89,12 @@ class AudioFeaturizer(nn.Module):
         return part if any(parameter.requires_grad for parameter in part.parameters()) else None
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if isinstance(self.feature, FrameFeature):
-            features, feature_lengths = self.feature.extract(waveforms, lengths, self.waveform_scale)
-        else:
+        if not isinstance(self.feature, FrameFeature):
             features, feature_lengths = self.feature(waveforms * self.waveform_scale, lengths)
-        if self.mean_norm:
-            with torch.autocast(waveforms.device.type, enabled=False):
+        with without_autocast(waveforms.device.type):
+            if isinstance(self.feature, FrameFeature):
+                features, feature_lengths = self.feature.extract(waveforms, lengths, self.waveform_scale)
+            if self.mean_norm:
                 features = subtract_mean(features, None if lengths is None else feature_lengths)
         return features, feature_lengths
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mvector.errors import ConfigError, MissingPackageError
 from mvector.features.base import FrameFeature
 from mvector.features.spectral import LOG_FLOOR
+from mvector.precision import without_autocast
 
 
 def import_torchaudio() -> Any:
@@ -70,7 +71,7 @@ class TorchaudioFeature(nn.Module):
         native = self._native[0]
         lengths = native.check(waveforms, lengths)
         counts = [waveforms.shape[1]] * len(waveforms) if lengths is None else lengths.tolist()
-        with torch.autocast(waveforms.device.type, enabled=False):
+        with without_autocast(waveforms.device.type):
             rows = [self._one(row[:count].float()) for row, count in zip(waveforms, counts, strict=True)]
         feature_lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64, device=waveforms.device)
         return nn.utils.rnn.pad_sequence(rows, batch_first=True), feature_lengths

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mvector.models.ecapa_tdnn import EcapaTdnn, SERes2NetBlock
 from mvector.models.layers import FrameConv, TDNNBlock
 from mvector.models.pooling import VARIANCE_FLOOR, AttentiveStatisticsPooling
-from mvector.models.products import PreparedFrameConv, Product
+from mvector.models.products import PreparedFrameConv, Product, Taps
 
 LOG2_E = math.log2(math.e)
 LARGEST_SCORE = 80.0  # exp() of it, and the sum of many, still fit into bfloat16 and float32
@@ -53,7 +53,7 @@ class PreparedTDNNBlock(nn.Module):
 
     def __init__(self, block: TDNNBlock, dtype: torch.dtype):
         super().__init__()
-        self.conv = PreparedFrameConv(cast(FrameConv, block.conv[0]), dtype, relu=True)
+        self.conv = PreparedFrameConv(cast(FrameConv, block.conv[0]), dtype, after="relu")
         self.norm = block.norm
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class PreparedSERes2NetBlock(nn.Module):
         _, weight, bias, joined = rectified(block.tdnn1)
         if entering is not None:
             weight, bias = entering.before(weight, bias)
-        self.product1 = Product(weight.squeeze(2), bias, dtype, relu=True)
+        self.product1 = Product(weight.squeeze(2), bias, dtype, after="relu")
         if block.shortcut is not None:
             shortcut = cast(FrameConv, block.shortcut[0])
             weight, bias = shortcut.weight, cast(Tensor, shortcut.bias)
@@ -82,7 +82,7 @@ class PreparedSERes2NetBlock(nn.Module):
         self.scale = block.res2net_block.scale
         groups = [Affine(*rest) for rest in zip(*(part.chunk(self.scale) for part in joined), strict=True)]
         outputs = groups[:1]
-        self.convs = nn.ModuleList()
+        self.convs: list[tuple[Taps, Product]] = []  # of the groups but the first; all see the same frames
         self.turned: list[Tensor | None] = []  # signs of a sum's second term, as its first one counts; None: all +
         for group, tdnn in zip(groups[1:], cast("list[TDNNBlock]", block.res2net_block.blocks), strict=True):
             if self.convs:
@@ -90,30 +90,32 @@ class PreparedSERes2NetBlock(nn.Module):
                 self.turned.append(None if (turned > 0).all() else turned.to(dtype))
                 group = Affine(group.factor, group.shift + outputs[-1].shift)
             conv, weight, bias, rest = rectified(tdnn)
-            self.convs.append(PreparedFrameConv(conv, dtype, True, *group.before(weight, bias)))
+            weight, bias = group.before(weight, bias)
+            self.convs.append((Taps(conv), Product(weight.transpose(1, 2).flatten(1), bias, dtype, after="relu")))
             outputs.append(rest)
 
         joined = Affine(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
         _, weight, bias, rest = rectified(block.tdnn2)
         weight, bias = joined.before(weight, bias)
-        self.product2 = Product(weight.squeeze(2), bias, dtype, relu=True)
+        self.product2 = Product(weight.squeeze(2), bias, dtype, after="relu")
         self.sign, self.shift = rest.factor.to(dtype), rest.shift.to(dtype)
         squeeze, excite = (cast(FrameConv, part[0]) for part in (block.se_block.conv1, block.se_block.conv2))
         weight, bias = rest.before(squeeze.weight, cast(Tensor, squeeze.bias))
-        self.squeeze = Product(weight.squeeze(2), bias, dtype, relu=True)
-        self.excite = Product(excite.weight.squeeze(2), excite.bias, dtype)
+        self.squeeze = Product(weight.squeeze(2), bias, dtype, after="relu")
+        self.excite = Product(excite.weight.squeeze(2), excite.bias, dtype, after="sigmoid")
 
     def forward(self, x: Tensor) -> Tensor:
         entered = x if self.shortcut is None else self.shortcut(x)
         first, *groups = self.product1(x).chunk(self.scale, dim=2)
+        frames = self.convs[0][0].frames(x) if self.convs else None
         outputs = [first]
-        for i, (conv, group) in enumerate(zip(self.convs, groups, strict=True)):
+        for i, ((taps, product), group) in enumerate(zip(self.convs, groups, strict=True)):
             if i:
                 turned = self.turned[i - 1]
                 group = group + outputs[-1] if turned is None else torch.addcmul(group, outputs[-1], turned)
-            outputs.append(conv(group))
+            outputs.append(product(taps(group, frames)))
         x = self.product2(torch.cat(outputs, dim=2))
-        gates = self.excite(self.squeeze(x.sum(1, keepdim=True) / x.shape[1])).sigmoid_()  # [B, 1, C]
+        gates = self.excite(self.squeeze(x.sum(1, keepdim=True) / x.shape[1]))  # [B, 1, C]
         shift = gates * self.shift
         if self.entering is None:
             residual = entered + shift
@@ -170,7 +172,7 @@ def join_norms_of_first_block(network: EcapaTdnn, dtype: torch.dtype) -> None:
     """Exchange the first two blocks of `network` for those with the norm between them in the second."""
     first, second, *_ = network.blocks
     conv, weight, bias, rest = rectified(cast(TDNNBlock, first))
-    network.blocks[0] = PreparedFrameConv(conv, dtype, True, weight, bias)
+    network.blocks[0] = PreparedFrameConv(conv, dtype, "relu", weight, bias)
     network.blocks[1] = PreparedSERes2NetBlock(cast(SERes2NetBlock, second), dtype, rest)
 
 
@@ -180,9 +182,9 @@ def join_norms_around_pooling(network: EcapaTdnn, dtype: torch.dtype) -> None:
     if isinstance(network.asp, AttentiveStatisticsPooling):
         conv, weight, bias, rest = rectified(network.mfa)
         network.add_module("asp", PreparedAttentivePooling(network.asp, dtype, rest))
-        network.add_module("mfa", PreparedFrameConv(conv, dtype, True, weight, bias))
+        network.add_module("mfa", PreparedFrameConv(conv, dtype, "relu", weight, bias))
         norm = affine(cast(nn.BatchNorm1d, cast(nn.Sequential, network.asp_bn)[0]))
         conv = cast(FrameConv, network.fc[0])
         network.add_module("asp_bn", nn.Identity())
         weight, bias = norm.before(conv.weight, cast(Tensor, conv.bias))
-        network.add_module("fc", PreparedFrameConv(conv, dtype, False, weight, bias))
+        network.add_module("fc", PreparedFrameConv(conv, dtype, "none", weight, bias))

@@ -1,7 +1,8 @@
 """Products of frames with fixed weights, for inference: the weights are turned and laid out once."""
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,30 +11,34 @@ from torch.nn import functional
 from mvector.models.layers import FrameConv
 
 
-class Product:
-    """x [..., K] -> x · weightᵀ + bias [..., N] in `dtype`, and its ReLU if asked for.
+After = Literal["none", "relu", "sigmoid"]
 
-    On x86 CPUs the weights stay in oneDNN's own order, the bias stays float32, and ReLU is part of the product, as in
-    what torch.compile makes; elsewhere it is the plain product.
+
+class Product:
+    """x [..., K] -> x · weightᵀ + bias [..., N] in `dtype`, and what comes `after`: 'none', 'relu' or 'sigmoid'.
+
+    On x86 CPUs the weights stay in oneDNN's own order, the bias stays float32, and what comes after is part of the
+    product, as in what torch.compile makes; elsewhere it is the plain product.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, relu: bool = False):
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, after: After = "none"):
         self.dtype = dtype
-        self.relu = relu
+        self.after = after
         self.weight = weight.detach().to(dtype).contiguous()
         self.bias = None if bias is None else bias.detach().to(dtype)
-        self.reordered = reorders(self.weight)
-        if self.reordered:
+        self.operator: Callable[..., Tensor] | None = None
+        if reorders(self.weight):
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight)
             self.bias = None if bias is None else bias.detach().float()
+            self.operator = torch.ops.mkldnn._linear_pointwise.default
 
     def __call__(self, x: Tensor) -> Tensor:
-        x = x.to(self.dtype)
-        if self.reordered:
-            after = "relu" if self.relu else "none"
-            return cast(Tensor, torch.ops.mkldnn._linear_pointwise.default(x, self.weight, self.bias, after, [], ""))
+        if x.dtype is not self.dtype:  # to() alone takes its time, dozens of times in a network
+            x = x.to(self.dtype)
+        if self.operator is not None:
+            return self.operator(x, self.weight, self.bias, self.after, [], "")
         x = functional.linear(x, self.weight, self.bias)
-        return x.relu_() if self.relu else x
+        return x if self.after == "none" else x.relu_() if self.after == "relu" else x.sigmoid_()
 
 
 def reorders(weight: Tensor) -> bool:
@@ -49,8 +54,26 @@ def reorders(weight: Tensor) -> bool:
     )
 
 
+class Taps:
+    """What a :class:`FrameConv` sees at each of its frames: x [B, F, C] -> [B, ceil(F / stride), kernel · C]."""
+
+    def __init__(self, conv: FrameConv):
+        (self.kernel_size,), (self.dilation,), (self.stride,) = conv.kernel_size, conv.dilation, conv.stride
+        self.zeros = conv.padding_mode == "zeros"
+
+    def frames(self, x: Tensor) -> Tensor:
+        """Their numbers; the same for every x of as many frames."""
+        return tap_frames(x.shape[1], self.kernel_size, self.dilation, self.stride, self.zeros, x.device)
+
+    def __call__(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        frames = self.frames(x) if frames is None else frames
+        if self.zeros:
+            x = functional.pad(x, (0, 0, 0, 1))  # one such frame serves all
+        return x.index_select(1, frames).view(x.shape[0], -1, self.kernel_size * x.shape[2])
+
+
 class PreparedFrameConv(nn.Module):
-    """:class:`FrameConv`, and its ReLU if asked for: one selection of frames and one product.
+    """:class:`FrameConv` and what comes `after` it: one selection of frames and one product.
 
     `weight` [C_out, C_in, kernel] and `bias` stand for those of `conv`.
     """
@@ -59,29 +82,23 @@ class PreparedFrameConv(nn.Module):
         self,
         conv: FrameConv,
         dtype: torch.dtype,
-        relu: bool = False,
+        after: After = "none",
         weight: Tensor | None = None,
         bias: Tensor | None = None,
     ):
         super().__init__()
-        (self.kernel_size,), (self.dilation,), (self.stride,) = conv.kernel_size, conv.dilation, conv.stride
-        self.zeros = conv.padding_mode == "zeros"
+        self.taps = Taps(conv)
         weight, bias = (conv.weight, conv.bias) if weight is None else (weight, bias)
-        self.product = Product(weight.transpose(1, 2).flatten(1), bias, dtype, relu)
+        self.product = Product(weight.transpose(1, 2).flatten(1), bias, dtype, after)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.kernel_size == 1 and self.stride == 1:
-            return self.product(x)
-        batch, frames, channels = x.shape
-        x = x.to(self.product.dtype)
-        if self.zeros:
-            x = functional.pad(x, (0, 0, 0, 1))  # one such frame serves all
-        seen = x.index_select(1, taps(frames, self.kernel_size, self.dilation, self.stride, self.zeros, x.device))
-        return self.product(seen.view(batch, -1, self.kernel_size * channels))
+        if self.taps.kernel_size > 1 or self.taps.stride > 1:
+            x = self.taps(x.to(self.product.dtype))
+        return self.product(x)
 
 
 @lru_cache(maxsize=256)
-def taps(frames: int, kernel_size: int, dilation: int, stride: int, zeros: bool, device: torch.device) -> Tensor:
+def tap_frames(frames: int, kernel_size: int, dilation: int, stride: int, zeros: bool, device: torch.device) -> Tensor:
     """The frames that a convolution with "same" padding sees, int64 [ceil(F / stride) · kernel_size].
 
     Those before the first and after the last are reflected, or number `frames` where padding is by zeros.

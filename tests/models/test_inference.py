@@ -107,12 +107,12 @@ def test_without_the_layout_of_onednn(monkeypatch):
 
 
 @pytest.mark.skipif(not reorders(torch.ones(1, dtype=torch.bfloat16)), reason="needs an x86 CPU with bfloat16")
-@pytest.mark.parametrize("relu", [False, True])
-def test_products_in_the_layout_of_onednn_are_rounded_once(relu):
+@pytest.mark.parametrize("after", ["none", "relu", "sigmoid"])
+def test_products_in_the_layout_of_onednn_are_rounded_once(after):
     x, weight, bias = torch.randn(3, 7, 40).bfloat16(), torch.randn(24, 40).bfloat16(), 100 * torch.randn(24)
     expected = x.float() @ weight.float().T + bias
-    expected = (expected.relu() if relu else expected).bfloat16()
-    found = Product(weight.float(), bias, torch.bfloat16, relu)(x)
+    expected = {"none": expected, "relu": expected.relu(), "sigmoid": expected.sigmoid()}[after].bfloat16()
+    found = Product(weight.float(), bias, torch.bfloat16, after)(x)
     torch.testing.assert_close(found, expected, rtol=2**-7, atol=1e-4)
 
 
