@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -100,9 +101,10 @@ class SpeakerEmbedder(nn.Module):
         """As forward, in the model's precision."""
         if self._reduced is None:
             return self(waveforms)
-        with torch.autocast(waveforms.device.type, self._reduced.dtype):
+        networks = isinstance(self.featurizer.feature, SelfSupervised)  # other features are float32 in any case
+        with torch.autocast(waveforms.device.type, self._reduced.dtype) if networks else nullcontext():
             features, _ = self.featurizer(waveforms)
-            return self._reduced.of(self.backbone)(features)
+        return self._reduced(self.backbone, features)
 
     def _require_frames(self, waveform: np.ndarray) -> None:
         needed = self.min_samples

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -56,9 +56,18 @@ class InferenceCopy:
         self._children: list[dict[str, nn.Module | None]] = []  # of each module of the network
         self._tensors: list[dict[str, Any]] = []
         self._state: tuple[list[int], ...] = ()
+        self._is_complete = False  # without a parameter left to autocast: it would cost more than it does
 
     def __reduce__(self) -> tuple[Any, ...]:
         return InferenceCopy, (self.dtype,)
+
+    def __call__(self, network: nn.Module, features: torch.Tensor) -> torch.Tensor:
+        """What `network`, which is in evaluation mode, makes of `features`."""
+        reduced = self.of(network)
+        if self._is_complete:
+            return cast(torch.Tensor, reduced(features))
+        with torch.autocast(features.device.type, self.dtype):
+            return cast(torch.Tensor, reduced(features))
 
     def of(self, network: nn.Module) -> nn.Module:
         """The copy of `network`, which is in evaluation mode."""
@@ -70,6 +79,7 @@ class InferenceCopy:
             self._state = self._now()
             with torch.no_grad(), torch.autocast(next(network.parameters()).device.type, enabled=False):
                 self._copy = prepared(copy.deepcopy(network), self.dtype)
+            self._is_complete = next(self._copy.parameters(), None) is None
         return self._copy
 
     def _now(self) -> tuple[list[int], ...]:
