@@ -132,7 +132,7 @@ class SpeakerEmbedder(nn.Module):
     def _frames(self, samples: int) -> int:
         feature = self.featurizer.feature
         if isinstance(feature, FrameFeature | SelfSupervised):  # quicker than computing up to ten seconds of features
-            return int(feature.frame_count(torch.tensor(samples))) if samples >= feature.min_samples else 0
+            return int(feature.frame_count(samples)) if samples >= feature.min_samples else 0
         try:
             with torch.inference_mode():
                 return self.featurizer(torch.zeros(1, samples, device=self.device))[0].shape[1]

@@ -10,6 +10,7 @@ extension happens at each utterance's own end, and output frames beyond its last
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,8 @@ from mvector.precision import without_autocast
 # GPU wants few large kernels, and is bounded only so that a long batch does not fill its memory.
 CPU_BLOCK_SAMPLES = 1 << 18
 GPU_BLOCK_SAMPLES = 1 << 25
+
+Count = TypeVar("Count", int, Tensor)
 
 
 def require(condition: bool, message: str) -> None:
@@ -131,7 +134,7 @@ class FrameFeature(nn.Module, ABC):
     shift_samples: int
 
     @abstractmethod
-    def frame_count(self, samples: Tensor) -> Tensor:
+    def frame_count(self, samples: Count) -> Count:
         """Frames of utterances of `samples` samples (integers, elementwise)."""
 
     @abstractmethod
@@ -190,8 +193,8 @@ class FrameFeature(nn.Module, ABC):
     def _one_by_one(self, waveforms: Tensor, lengths: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
         batch, samples = waveforms.shape
         counts = [samples] * batch if lengths is None else lengths.tolist()
-        feature_lengths = self.frame_count(torch.tensor(counts, dtype=torch.int64))
-        frames = feature_lengths.tolist()
+        frames = [int(self.frame_count(count)) for count in counts]
+        feature_lengths = torch.tensor(frames, dtype=torch.int64)
 
         def features_of(row: int) -> Tensor:
             utterance = waveforms[row : row + 1, : counts[row]]

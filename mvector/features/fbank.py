@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mvector.features.base import (
+    Count,
     FrameFeature,
     extend,
     require,
@@ -150,7 +151,7 @@ class Fbank(FrameFeature):
         self.window: Tensor
         self.filters = BandedFilters(kaldi_mel_filters(num_mel_bins, self.fft_size, sample_frequency, low_freq, top))
 
-    def frame_count(self, samples: Tensor) -> Tensor:
+    def frame_count(self, samples: Count) -> Count:
         if self.snip_edges:
             return 1 + (samples - self.window_samples) // self.shift_samples
         return (samples + self.shift_samples // 2) // self.shift_samples

@@ -113,14 +113,14 @@ class BandedFilters(nn.Module):
         super().__init__()
         self.register_buffer("matrix", torch.from_numpy(filters.astype(np.float32)), persistent=False)
         self.matrix: Tensor
-        self.groups: list[tuple[slice, slice]] = []  # (bins, filters)
+        self.groups: list[tuple[slice, Tensor]] = []  # (bins, what of the matrix belongs to them), on the CPU
         for start in range(0, filters.shape[1], self.GROUP):
             group = slice(start, min(start + self.GROUP, filters.shape[1]))
             used = np.flatnonzero(filters[:, group].any(axis=1))
-            self.groups.append((slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0), group))
+            bins = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0)
+            self.groups.append((bins, self.matrix[bins, group].clone()))
 
     def forward(self, spectrum: Tensor) -> Tensor:
         if spectrum.device.type != "cpu":
             return spectrum @ self.matrix
-        parts = [spectrum[..., bins] @ self.matrix[bins, group] for bins, group in self.groups]
-        return torch.cat(parts, dim=-1)
+        return torch.cat([spectrum[..., bins] @ part for bins, part in self.groups], dim=-1)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mvector.features.base import extend
+from mvector.features.base import Count, extend
 from mvector.features.spectral import MelSpectrogram
 from mvector.registry import FEATURES
 
@@ -27,7 +27,7 @@ class ResemblyzerMel(MelSpectrogram):
     def __init__(self) -> None:
         super().__init__(n_fft=400, hop_length=160, n_mels=40, pad_mode="constant", norm="slaney", mel_scale="slaney")
 
-    def frame_count(self, samples: Tensor) -> Tensor:
+    def frame_count(self, samples: Count) -> Count:
         enough = int(LEAST_OF_LAST_WINDOW * WINDOW_FRAMES * self.shift_samples)
         more = (samples - enough) // (WINDOW_SHIFT * self.shift_samples)  # windows after the first
         # A graph that is being exported asks with a whole number instead of a tensor.

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mvector.errors import ConfigError, MissingPackageError, ModelError, MVectorError, TooShortError
+from mvector.features.base import Count
 from mvector.features.fbank import Fbank
 
 logger = logging.getLogger("mvector")
@@ -99,7 +100,7 @@ class SelfSupervised(nn.Module):
         """The part that training changes."""
         return self.layer_sum if self.frozen else self
 
-    def frame_count(self, samples: Tensor) -> Tensor:
+    def frame_count(self, samples: Count) -> Count:
         """Frames of utterances of `samples` ≥ min_samples samples (integers, elementwise)."""
         return self.input.frame_count(samples)
 
@@ -173,7 +174,7 @@ class RawWaveform(nn.Module):
         for kernel, stride in zip(reversed(self.kernels), reversed(self.strides), strict=True):
             self.min_samples = (self.min_samples - 1) * stride + kernel
 
-    def frame_count(self, samples: Tensor) -> Tensor:
+    def frame_count(self, samples: Count) -> Count:
         for kernel, stride in zip(self.kernels, self.strides, strict=True):
             samples = (samples - kernel) // stride + 1
         return samples
@@ -196,7 +197,7 @@ class StackedFbank(nn.Module):
         self.stride, self.size = stride, bins * stride
         self.min_samples = self.fbank.window_samples + (stride - 1) * self.fbank.shift_samples
 
-    def frame_count(self, samples: Tensor) -> Tensor:
+    def frame_count(self, samples: Count) -> Count:
         return self.fbank.frame_count(samples) // self.stride
 
     def forward(self, waveforms: Tensor) -> Tensor:

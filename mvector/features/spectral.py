@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mvector.errors import ConfigError
 from mvector.features.base import (
+    Count,
     FrameFeature,
     extend,
     require,
@@ -102,7 +103,7 @@ class ShortTimeSpectrum(FrameFeature):
             shortest = n_fft // 2 + 1 if pad_mode == "reflect" else 1
         self.min_samples = max(shortest - 2 * pad, 1)
 
-    def frame_count(self, samples: Tensor) -> Tensor:
+    def frame_count(self, samples: Count) -> Count:
         overhang = 2 * (self.n_fft // 2) if self.center else 0
         return 1 + (samples + 2 * self.pad + overhang - self.n_fft) // self.shift_samples
 
@@ -250,7 +251,7 @@ class MFCC(FrameFeature):
         self.register_buffer("cosines", torch.from_numpy(cosines.astype(np.float32)), persistent=False)
         self.cosines: Tensor
 
-    def frame_count(self, samples: Tensor) -> Tensor:
+    def frame_count(self, samples: Count) -> Count:
         return self.bands.frame_count(samples)
 
     def _signal(self, waveforms: Tensor, lengths: Tensor | None) -> Tensor:
