@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from mvector.models.layers import FrameConv
 
-
 After = Literal["none", "relu", "sigmoid"]
 
 
