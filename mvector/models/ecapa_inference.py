@@ -150,9 +150,9 @@ class PreparedAttentivePooling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.transpose(1, 2).to(self.dtype)  # [B, F, C]
         frames = x.shape[1]
+        hidden = self.project(x)  # brings x into the cache, row after row, as sums over frames would not
         reference = x.sum(1) / frames  # sums are float32 inside
         centred = x - reference.unsqueeze(1)
-        hidden = self.project(x)
         if self.project_context is not None:
             deviation = (centred.square().sum(1) / frames).clamp_min(VARIANCE_FLOOR).sqrt()
             hidden += self.project_context(torch.cat([reference, deviation], dim=1)).unsqueeze(1)
