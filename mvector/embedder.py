@@ -1,7 +1,7 @@
 """Waveform → embedding: the featurizer and the backbone as one module, the same in training, evaluation and service."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -34,6 +34,7 @@ class SpeakerEmbedder(nn.Module):
         self.featurizer = featurizer
         self.backbone = backbone
         self._reduced = None if precision == "float32" else InferenceCopy(PRECISIONS[precision])
+        self._device: torch.device | None = None
 
     @classmethod
     def from_config(cls, config: Config, frontend: Mapping[str, Any] | None = None) -> "SpeakerEmbedder":
@@ -63,7 +64,13 @@ class SpeakerEmbedder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return next(self.backbone.parameters()).device
+        if self._device is None:
+            self._device = next(self.backbone.parameters()).device
+        return self._device
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SpeakerEmbedder":
+        self._device = None
+        return super()._apply(fn, recurse)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         features, _ = self.featurizer(waveforms)  # [B, F, D]
@@ -84,7 +91,10 @@ class SpeakerEmbedder(nn.Module):
         device = self.device
         if device.type == "cpu":
             for row, waveform in enumerate(waveforms):
-                batch = torch.from_numpy(np.require(waveform, np.float32, ["C", "W"])).unsqueeze(0)
+                waveform = np.ascontiguousarray(waveform, dtype=np.float32)
+                if not waveform.flags.writeable:  # torch warns of it
+                    waveform = waveform.copy()
+                batch = torch.from_numpy(waveform).unsqueeze(0)
                 embeddings[row] = self._embed_batch(batch)[0].float().numpy()
             return embeddings
         groups: dict[int, list[int]] = defaultdict(list)

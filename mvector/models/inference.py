@@ -84,7 +84,12 @@ class InferenceCopy:
 
     def _now(self) -> tuple[list[int], ...]:
         """What changes whenever a module, parameter or buffer does; asked at every call, so it must take no time."""
-        tensors = [tensor for tensors in self._tensors for tensor in tensors.values() if tensor is not None]
+        tensors = [
+            tensor
+            for tensors in self._tensors
+            for name, tensor in tensors.items()
+            if tensor is not None and name != "num_batches_tracked"  # which has no part in evaluation
+        ]
         return (
             [id(module) for children in self._children for module in children.values()],
             [tensor.data_ptr() for tensor in tensors],
