@@ -1,7 +1,7 @@
 """Waveform → embedding: the featurizer and the backbone as one module, the same in training, evaluation and service."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -97,14 +97,9 @@ class SpeakerEmbedder(nn.Module):
                 batch = torch.from_numpy(waveform).unsqueeze(0)
                 embeddings[row] = self._embed_batch(batch)[0].float().numpy()
             return embeddings
-        groups: dict[int, list[int]] = defaultdict(list)
-        for row, waveform in enumerate(waveforms):
-            groups[len(waveform)].append(row)
-        for rows in groups.values():
-            for first in range(0, len(rows), batch_size):
-                chosen = rows[first : first + batch_size]
-                batch = torch.from_numpy(np.stack([waveforms[row] for row in chosen])).to(device)
-                embeddings[chosen] = self._embed_batch(batch).float().cpu().numpy()
+        for rows in of_equal_length(waveforms, batch_size):
+            batch = torch.from_numpy(np.stack([waveforms[row] for row in rows])).to(device)
+            embeddings[rows] = self._embed_batch(batch).float().cpu().numpy()
         return embeddings
 
     def _embed_batch(self, waveforms: Tensor) -> Tensor:
@@ -148,3 +143,13 @@ class SpeakerEmbedder(nn.Module):
                 return self.featurizer(torch.zeros(1, samples, device=self.device))[0].shape[1]
         except TooShortError:
             return 0
+
+
+def of_equal_length(waveforms: Sequence[np.ndarray], at_most: int) -> Iterator[list[int]]:
+    """The indexes of `waveforms` in groups of equal length, `at_most` in each."""
+    groups: dict[int, list[int]] = defaultdict(list)
+    for index, waveform in enumerate(waveforms):
+        groups[len(waveform)].append(index)
+    for indexes in groups.values():
+        for first in range(0, len(indexes), at_most):
+            yield indexes[first : first + at_most]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mvector.config import load_config
-from mvector.embedder import SpeakerEmbedder
+from mvector.embedder import SpeakerEmbedder, of_equal_length
 from mvector.errors import TooShortError
 
 BACKBONES = {
@@ -57,6 +57,28 @@ def test_rows_of_a_true_batch_are_the_single_utterances(backbone):
         batch = embedder(torch.from_numpy(np.stack(sounds))).numpy()
     for row, sound in zip(batch, sounds, strict=True):
         assert_same_embedding(row, embedder.embed([sound])[0])
+
+
+def test_batches_for_an_accelerator_are_of_equal_length():
+    sounds = waveforms(80, 16, 80, 24, 80, 16, 80)
+    batches = list(of_equal_length(sounds, 3))
+    assert sorted(index for batch in batches for index in batch) == list(range(7))
+    assert all(len({len(sounds[index]) for index in batch}) == 1 for batch in batches)
+    assert sorted(len(batch) for batch in batches) == [1, 1, 2, 3]
+    assert list(of_equal_length([], 3)) == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_array_is_heard_and_left_as_it_is():
+    embedder = make_embedder()
+    (sound,) = waveforms(8000)
+    expected = embedder.embed([sound])
+    frozen = sound.copy()
+    frozen.setflags(write=False)
+    for same in (frozen, sound[::-1].copy()[::-1], np.repeat(sound, 2)[::2], sound.astype(np.float64)):
+        before = same.copy()
+        assert_same_embedding(embedder.embed([same]), expected)
+        assert np.array_equal(same, before)
 
 
 def test_no_waveforms_give_no_embeddings():

@@ -13,7 +13,10 @@ from mvector.errors import ModelError
 from mvector.export.graphs import EMBEDDING, FEATURES, least_length, network_graph
 from mvector.export.onnx_files import OPSET, network_model
 from mvector.export.torchscript import script
+from mvector.models.deep_speaker_gru import GRULayers
 from mvector.models.redimnet import SIZES
+from mvector.models.simam_resnet import DEPTHS
+from mvector.models.thin_resnet import SIZES as THIN_SIZES
 from mvector.registry import BACKBONES
 from tests.export.conftest import CHANNELS
 
@@ -39,6 +42,10 @@ def _fewer_layers(monkeypatch):
     size = SIZES["B0"]
     fewer = replace(size, stages=[stage._replace(blocks=1) for stage in size.stages])
     monkeypatch.setitem(SIZES, "B0", fewer)
+    monkeypatch.setitem(DEPTHS, 34, (1, 1, 1, 1))
+    stem_stride, stages = THIN_SIZES["small"]
+    monkeypatch.setitem(THIN_SIZES, "small", (stem_stride, [(1, *rest) for _, *rest in stages]))
+    monkeypatch.setattr("mvector.models.deep_speaker_gru.GRULayers", lambda *sizes, layers: GRULayers(*sizes, layers=2))
 
 
 def small_members() -> dict[str, dict]:
