@@ -905,24 +905,33 @@ SENTENCES = {
         "或用 --pretrained_model 以这些权重为起点重新训练。"
     ),
     "{folder} was trained with {then} speakers; the data list now has {now}, and they are not the same. Restore the "
-    "list, or start a new run from these weights with --pretrained_model.": (
+    "list, give this run a folder of its own with --save_model_path, or start it from these weights with "
+    "--pretrained_model.": (
         "{folder} 是用 {then} 个说话人训练的；现在的数据列表有 {now} 个，而且不一样。请恢复原来的列表，"
-        "或用 --pretrained_model 以这些权重为起点重新训练。"
+        "或用 --save_model_path 给这次训练另一个文件夹，或用 --pretrained_model 以这些权重为起点训练。"
+    ),
+    "{checkpoint} is of another run, with another {parts}. Give this one a folder of its own with --save_model_path "
+    "(and --log_dir), or leave out --resume_model auto: then the other one is kept as ….previous-1 and this one "
+    "begins.": (
+        "{checkpoint} 属于另一次训练，{parts} 与现在不同。请用 --save_model_path（和 --log_dir）给这次训练"
+        "另一个文件夹，或去掉 --resume_model auto：那样原来的训练会保存为 ….previous-1，然后开始这次训练。"
     ),
     "{folder} was trained on another list: the recordings of the training list, their speakers or their order have "
-    "changed. Restore the list, or start a new run from these weights with --pretrained_model.": (
+    "changed. Restore the list, give this run a folder of its own with --save_model_path, or start it from these "
+    "weights with --pretrained_model.": (
         "{folder} 是用另一份列表训练的：训练列表中的录音、说话人或顺序变了。请恢复原来的列表，"
-        "或用 --pretrained_model 以这些权重为起点重新训练。"
+        "或用 --save_model_path 给这次训练另一个文件夹，或用 --pretrained_model 以这些权重为起点训练。"
     ),
     "{folder} was trained with train_conf.seed {then}, now it is {now}, which draws the utterances in another order. "
     "Set it to {wanted}, or start a new run from these weights with --pretrained_model.": (
         "{folder} 训练时 train_conf.seed 是 {then}，现在是 {now}，抽取语音的顺序会不同。请把它设为 {wanted}，"
         "或用 --pretrained_model 以这些权重为起点重新训练。"
     ),
-    "{folder} was trained with {then} batches an epoch, now there are {now}: the data list or the batch size has "
-    "changed. Restore them, or start a new run from these weights with --pretrained_model.": (
-        "{folder} 训练时每轮 {then} 个批次，现在是 {now} 个：数据列表或批次大小变了。请恢复原样，"
-        "或用 --pretrained_model 以这些权重为起点重新训练。"
+    "{folder} was trained with {then} batches an epoch, now there are {now}: the data list, the batch size or (with "
+    "very small batches) the number of processes has changed. Restore them, or start a new run from these weights "
+    "with --pretrained_model.": (
+        "{folder} 训练时每轮 {then} 个批次，现在是 {now} 个：数据列表、批次大小或（批次很小时）进程数变了。"
+        "请恢复原样，或用 --pretrained_model 以这些权重为起点重新训练。"
     ),
     "pretrained_model: {folder} has no {file}; give a model directory": (
         "pretrained_model：{folder} 里没有 {file}；请给出模型目录"

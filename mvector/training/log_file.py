@@ -41,4 +41,5 @@ def log_file() -> Iterator[Callable[[Path], None]]:
         logger.setLevel(level)
         for handler in handlers:
             logger.removeHandler(handler)
-            handler.close()
+            with contextlib.suppress(OSError):  # a full disk again: what could not be written is lost there
+                handler.close()

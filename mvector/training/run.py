@@ -254,7 +254,7 @@ class TrainingRun:
         if set(names) != set(self.speakers):
             raise ModelError(
                 f"{folder} was trained with {len(names)} speakers; the data list now has {len(self.speakers)}, "
-                "and they are not the same. Restore the list, or start a new run from these weights with "
-                "--pretrained_model."
+                "and they are not the same. Restore the list, give this run a folder of its own with "
+                "--save_model_path, or start it from these weights with --pretrained_model."
             )
         return names

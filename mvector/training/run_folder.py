@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mvector.config import Config, load_config
+from mvector.errors import ConfigError
 from mvector.model_directory import CONFIG, recover
 from mvector.training.checkpoint import BEST, LAST, STATE, load_state
 from mvector.training.stages import Stage
@@ -29,8 +30,9 @@ def find_start(stages: list[Stage], resume_model: Path | None, pretrained_model:
     """Where a run of these stages (the training, and large-margin fine-tuning where it is asked for) begins.
 
     `resume_model` is a last_model folder; the word auto: the newest complete checkpoint, whatever the settings it was
-    made with (a warning names those that differ); None: that of an unfinished run of the same configuration, which
-    started from the same pretrained model. A complete run is done for auto; otherwise it is kept and a new one begins
+    made with (a warning names those that differ; another network, feature or finished list is a ConfigError); None:
+    that of an unfinished run of the same configuration, which started from the same pretrained model. A complete run
+    is done for auto; otherwise it is kept and a new one begins
     (see :func:`set_aside`). Raises ModelError where `resume_model` cannot be gone on from.
     """
     if resume_model is not None and os.fspath(resume_model) != AUTO:
@@ -51,11 +53,14 @@ def find_start(stages: list[Stage], resume_model: Path | None, pretrained_model:
         if not auto and not same:
             continue
         state = load_state(last)
+        finished = state["epoch"] >= stage.config.train_conf.max_epoch
+        if auto:
+            _require_this_run(stage.config, last, finished)
+            _warn_of_changes(stage.config, last)
         if not auto and number == 0 and state["pretrained_model"] != pretrained_model:
             continue
-        if state["epoch"] < stage.config.train_conf.max_epoch:
+        if not finished:
             logger.info("an unfinished run is in %s", last)
-            _warn_of_changes(stage.config, last)
             return Start(number, last)
         if number + 1 < len(stages):
             return Start(number + 1)
@@ -67,10 +72,28 @@ def _same_folder(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
 
 
+def _require_this_run(config: Config, checkpoint: Path, finished: bool) -> None:
+    """Raise ConfigError where `checkpoint` is plainly of another run: it would be taken for this one's end, or could
+    not be gone on with. Whether an unfinished run has the same list is seen when that is read: its folder may move."""
+    then = load_config(checkpoint / CONFIG)
+    parts = {
+        "model_conf.model_args": (then.model_conf.model_args, config.model_conf.model_args),
+        "preprocess_conf": (then.preprocess_conf, config.preprocess_conf),
+    }
+    if finished:
+        parts["dataset_conf.train_list"] = (then.dataset_conf.train_list, config.dataset_conf.train_list)
+    if other := [key for key, (one, another) in parts.items() if one != another]:
+        raise ConfigError(
+            f"{checkpoint} is of another run, with another {' and '.join(other)}. Give this one a folder of its own "
+            "with --save_model_path (and --log_dir), or leave out --resume_model auto: then the other one is kept as "
+            "….previous-1 and this one begins."
+        )
+
+
 def _warn_of_changes(config: Config, checkpoint: Path) -> None:
     then, now = _comparable(load_config(checkpoint / CONFIG)).splitlines(), _comparable(config).splitlines()
     if changed := [line for line in now if line not in then]:
-        logger.warning("going on with other settings than %s had: %s", checkpoint, ", ".join(changed))
+        logger.warning("%s was made with other settings; now: %s", checkpoint, ", ".join(changed))
 
 
 def make_room(folder: Path, log_folder: Path, resume_from: Path | None) -> None:

@@ -103,8 +103,8 @@ def restore(run: "TrainingRun", folder: Path, state: dict[str, Any]) -> None:
     if state["batches_per_epoch"] != len(run.batches):
         raise ModelError(
             f"{folder} was trained with {state['batches_per_epoch']} batches an epoch, now there are "
-            f"{len(run.batches)}: the data list or the batch size has changed. Restore them, or start a new run "
-            "from these weights with --pretrained_model."
+            f"{len(run.batches)}: the data list, the batch size or (with very small batches) the number of processes "
+            "has changed. Restore them, or start a new run from these weights with --pretrained_model."
         )
     try:
         run.network.load_state_dict(state["network"])
@@ -140,7 +140,8 @@ def _require_same_order(run: "TrainingRun", folder: Path, state: dict[str, Any])
     if state.get("data_digest", run.data_digest) != run.data_digest:
         raise ModelError(
             f"{folder} was trained on another list: the recordings of the training list, their speakers or their order "
-            "have changed. Restore the list, or start a new run from these weights with --pretrained_model."
+            "have changed. Restore the list, give this run a folder of its own with --save_model_path, or start it from "
+            "these weights with --pretrained_model."
         )
     seed = run.config.train_conf.seed
     if state.get("seed", seed) != seed:

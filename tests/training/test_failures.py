@@ -1,6 +1,7 @@
 """What may go wrong in days of training, and what becomes of it: one sentence, and nothing lost."""
 
 import errno
+import logging
 import os
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import torch
 
 import mvector.model_directory
 from mvector.config import load_config
-from mvector.errors import DataListError, ModelError, MVectorError
+from mvector.errors import ConfigError, DataListError, ModelError, MVectorError
 from mvector.trainer import MVectorTrainer
+from mvector.training.advice import with_advice
+from mvector.training.log_file import log_file
 from mvector.training.run import TrainingRun
 from mvector.training.tracking import read_records
 
@@ -58,6 +61,20 @@ def test_a_folder_that_cannot_be_written_shows_before_the_first_step(settings, t
     monkeypatch.setattr("mvector.training.checkpoint.save_model", no_space)
     with pytest.raises(MVectorError, match=r"at epoch 1, batch 0 .*nothing was saved before"):
         train(settings, tmp_path)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a system package of Linux")
+def test_a_log_that_does_not_fit_on_the_disk_stops_nothing(tmp_path):
+    (tmp_path / "train.log").symlink_to("/dev/full")
+    with log_file() as open_log:
+        open_log(tmp_path)
+        logging.getLogger("mvector").info("lost")
+
+
+def test_exhausted_memory_is_told_with_a_remedy():
+    with pytest.raises(MVectorError, match=r"cpu is out of memory\. Lower dataset_conf\.sampler\.batch_size"):  # noqa: SIM117
+        with with_advice(load_config({}), torch.device("cpu")):
+            torch.empty(1 << 56, dtype=torch.uint8)
 
 
 def test_figures_that_do_not_fit_on_the_disk_stop_nothing(settings, tmp_path, monkeypatch, caplog):
@@ -171,6 +188,10 @@ def test_a_broken_file_in_the_middle_is_skipped_named_once_and_resumed_over(sett
 
 
 def test_auto_starts_anew_goes_on_and_ends(settings, tmp_path, stop_after, caplog):
+    data = settings["dataset_conf"]
+    train_list = tmp_path / "train_list.txt"
+    train_list.write_bytes(Path(data["train_list"]).read_bytes())
+    settings["dataset_conf"] = data | {"train_list": str(train_list)}
     stop_after(4)
     with pytest.raises(Exception, match="stopped and saved"):
         train(settings, tmp_path, resume_model="auto")
@@ -180,9 +201,29 @@ def test_auto_starts_anew_goes_on_and_ends(settings, tmp_path, stop_after, caplo
     assert "train_conf.clip_grad_norm=50.0" in caplog.text
     assert run.step == 18
     weights = (run.folder / "last_model" / "model.safetensors").read_bytes()
-    settings["dataset_conf"]["train_list"] = "vanished.txt"  # a complete run needs nothing any more
+    train_list.unlink()  # a complete run needs nothing any more
     assert train(settings, tmp_path, resume_model="auto") is None
     assert (run.folder / "last_model" / "model.safetensors").read_bytes() == weights
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["EcapaTdnn_Fbank"]
+
+
+@pytest.mark.parametrize(
+    ("section", "change"),
+    [
+        ("dataset_conf", {"train_list": "other.txt"}),
+        ("model_conf", {"model_args": {"embd_dim": 8}}),
+        ("preprocess_conf", {"method_args": {"num_mel_bins": 20}}),
+    ],
+)
+def test_auto_takes_no_other_run_for_this_one(settings, tmp_path, section, change):
+    """Another list, network or feature: its end is not this run's, and nothing of it is touched."""
+    settings["train_conf"]["max_epoch"] = 1
+    train(settings, tmp_path, resume_model="auto")
+    before = (tmp_path / LAST / "model.safetensors").read_bytes()
+    other = settings | {section: settings[section] | change}
+    with pytest.raises(ConfigError, match=rf"another {section}.*--save_model_path"):
+        train(other, tmp_path, resume_model="auto")
+    assert (tmp_path / LAST / "model.safetensors").read_bytes() == before
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["EcapaTdnn_Fbank"]
 
 
