@@ -32,8 +32,8 @@ def find_start(stages: list[Stage], resume_model: Path | None, pretrained_model:
     `resume_model` is a last_model folder; the word auto: the newest complete checkpoint, whatever the settings it was
     made with (a warning names those that differ; another network, feature or finished list is a ConfigError); None:
     that of an unfinished run of the same configuration, which started from the same pretrained model. A complete run
-    is done for auto; otherwise it is kept and a new one begins
-    (see :func:`set_aside`). Raises ModelError where `resume_model` cannot be gone on from.
+    is done for auto; otherwise it is kept and a new one begins (see :func:`set_aside`). Raises ModelError where
+    `resume_model` cannot be gone on from.
     """
     if resume_model is not None and os.fspath(resume_model) != AUTO:
         recover(resume_model)

@@ -140,8 +140,8 @@ def _require_same_order(run: "TrainingRun", folder: Path, state: dict[str, Any])
     if state.get("data_digest", run.data_digest) != run.data_digest:
         raise ModelError(
             f"{folder} was trained on another list: the recordings of the training list, their speakers or their order "
-            "have changed. Restore the list, give this run a folder of its own with --save_model_path, or start it from "
-            "these weights with --pretrained_model."
+            "have changed. Restore the list, give this run a folder of its own with --save_model_path, or start it "
+            "from these weights with --pretrained_model."
         )
     seed = run.config.train_conf.seed
     if state.get("seed", seed) != seed:
