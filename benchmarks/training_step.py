@@ -36,7 +36,6 @@ ROWS = (
     (CAM, 32, ((PEER, "float32"), (PEER, "bfloat16"), (OURS, "float32"), (OURS, "bfloat16"))),
     (RESNET, 8, ((OURS, "float32"), (OURS, "bfloat16"))),
 )
-GPU_BACKBONES = ("EcapaTdnn", "EcapaTdnnGlob", "CAMPPlus", "ResNet", "ERes2NetV2")
 
 
 def our_network(row: str) -> torch.nn.Module:
@@ -201,38 +200,42 @@ def measure_row(row: str, batch: int, variants: Any, arguments: argparse.Namespa
         )
 
 
+def measure_gpu_step(name: str, batch: int, compiled: bool, rounds: int) -> tuple[float, float]:
+    """The median time of a step in seconds, and its GFLOP."""
+    network = our_network(name).to("cuda", memory_format=torch.channels_last)  # as the trainer does
+    classifier, loss = our_loss(network, "cuda")
+    gflop = gflop_of_step(network, batch)
+    step = stepper(torch.compile(network) if compiled else network, classifier, loss, batch, "bfloat16", "cuda")
+    for _ in range(5):
+        step()
+    times = []
+    for _ in range(rounds):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        step()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times), gflop
+
+
 def measure_gpu(arguments: argparse.Namespace) -> None:
     if not torch.cuda.is_available():
         print("GPU: not measured (PyTorch sees none)")
         return
+    from mvector.registry import BACKBONES
+
     peak = peak_gflops("cuda")
     print(f"{torch.cuda.get_device_name()}: {peak / 1000:.0f} TFLOP/s in bfloat16 matrix products")
-    for name in GPU_BACKBONES:
+    for name in BACKBONES.names():
         for batch in arguments.batch_sizes:
             for compiled in (False, True):
-                network = our_network(name).to("cuda", memory_format=torch.channels_last)  # as the trainer does
-                classifier, loss = our_loss(network, "cuda")
-                gflop = gflop_of_step(network, batch)
-                step = stepper(
-                    torch.compile(network) if compiled else network, classifier, loss, batch, "bfloat16", "cuda"
-                )
-                for _ in range(5):
-                    step()
-                times = []
-                for _ in range(max(arguments.rounds, 10)):
-                    torch.cuda.synchronize()
-                    started = time.perf_counter()
-                    step()
-                    torch.cuda.synchronize()
-                    times.append(time.perf_counter() - started)
-                median = statistics.median(times)
                 kind = "compiled" if compiled else "eager"
-                print(
-                    f"{name:14} batch {batch} {kind:8} {batch / median:8.0f} utterances/s, "
-                    f"{gflop / median / peak:5.1%} of the peak",
-                    flush=True,
-                )
-                del network, step
+                try:
+                    median, gflop = measure_gpu_step(name, batch, compiled, max(arguments.rounds, 10))
+                    told = f"{batch / median:8.0f} utterances/s, {gflop / median / peak:5.1%} of the peak"
+                except torch.OutOfMemoryError:
+                    told = "out of memory"
+                print(f"{name:14} batch {batch} {kind:8} {told}", flush=True)
                 torch.cuda.empty_cache()
     if arguments.configs:
         subprocess.run(
