@@ -199,9 +199,7 @@ def test_a_gradient_that_is_not_finite_is_never_saved(plain, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="needs a C++ compiler, a system package"
-)
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler, a system package")
 def test_a_compiled_network_learns_the_same(plain, tmp_path):
     plain["train_conf"]["max_epoch"] = 1
     eager = train(plain, tmp_path / "eager", do_eval=False)
