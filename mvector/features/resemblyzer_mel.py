@@ -1,5 +1,7 @@
 """What Resemblyzer feeds its LSTM with: mel energies without logarithm, cut to fit its windows."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -29,7 +31,7 @@ class ResemblyzerMel(MelSpectrogram):
 
     def frame_count(self, samples: Count) -> Count:
         enough = int(LEAST_OF_LAST_WINDOW * WINDOW_FRAMES * self.shift_samples)
-        more = (samples - enough) // (WINDOW_SHIFT * self.shift_samples)  # windows after the first
+        more: Any = (samples - enough) // (WINDOW_SHIFT * self.shift_samples)  # windows after the first
         # A graph that is being exported asks with a whole number instead of a tensor.
         more = more.clamp_min(0) if isinstance(more, Tensor) else torch.sym_max(more, 0)
         return WINDOW_FRAMES + WINDOW_SHIFT * more
