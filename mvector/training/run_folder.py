@@ -1,5 +1,6 @@
 """The folder of a run: which checkpoint in it to go on from, and room for a new run."""
 
+import json
 import logging
 import os
 import shutil
@@ -75,19 +76,24 @@ def _same_folder(one: Path, other: Path) -> bool:
 def _require_this_run(config: Config, checkpoint: Path, finished: bool) -> None:
     """Raise ConfigError where `checkpoint` is plainly of another run: it would be taken for this one's end, or could
     not be gone on with. Whether an unfinished run has the same list is seen when that is read: its folder may move."""
-    then = load_config(checkpoint / CONFIG)
-    parts = {
-        "model_conf.model_args": (then.model_conf.model_args, config.model_conf.model_args),
-        "preprocess_conf": (then.preprocess_conf, config.preprocess_conf),
-    }
-    if finished:
-        parts["dataset_conf.train_list"] = (then.dataset_conf.train_list, config.dataset_conf.train_list)
-    if other := [key for key, (one, another) in parts.items() if one != another]:
+    then, now = (_identity(c, finished) for c in (load_config(checkpoint / CONFIG), config))
+    if other := [key for key, value in now.items() if then[key] != value]:
         raise ConfigError(
             f"{checkpoint} is of another run, with another {' and '.join(other)}. Give this one a folder of its own "
             "with --save_model_path (and --log_dir), or leave out --resume_model auto: then the other one is kept as "
             "….previous-1 and this one begins."
         )
+
+
+def _identity(config: Config, finished: bool) -> dict[str, str]:
+    """What two configurations of one run have in common, as text: a tuple of Python is a list in a file."""
+    parts: dict[str, object] = {
+        "model_conf.model_args": config.model_conf.model_args,
+        "preprocess_conf": config.preprocess_conf.model_dump(),
+    }
+    if finished:
+        parts["dataset_conf.train_list"] = config.dataset_conf.train_list
+    return {key: json.dumps(value, sort_keys=True, default=str) for key, value in parts.items()}
 
 
 def _warn_of_changes(config: Config, checkpoint: Path) -> None:

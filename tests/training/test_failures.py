@@ -220,6 +220,10 @@ def test_auto_takes_no_other_run_for_this_one(settings, tmp_path, section, chang
     settings["train_conf"]["max_epoch"] = 1
     train(settings, tmp_path, resume_model="auto")
     before = (tmp_path / LAST / "model.safetensors").read_bytes()
+    arguments = settings["model_conf"]["model_args"]
+    same = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+    same_run = settings | {"model_conf": settings["model_conf"] | {"model_args": same}}
+    assert train(same_run, tmp_path, resume_model="auto") is None
     other = settings | {section: settings[section] | change}
     with pytest.raises(ConfigError, match=rf"another {section}.*--save_model_path"):
         train(other, tmp_path, resume_model="auto")
