@@ -45,8 +45,9 @@ class InferenceCopy:
     """A network for inference under autocast to `dtype`, its products prepared once.
 
     Autocast alone turns all weights to `dtype` at every call, and each product lays them out once more. Norms keep
-    float32 where they do not go into a product. The copy is made anew when the network has changed; a copy or pickle
-    of this object starts without one, because prepared weights have neither.
+    float32 where they do not go into a product. The copy is made anew when the network has changed, in place as
+    autograd counts it (what is written through `parameter.data` is not seen); a copy or pickle of this object starts
+    without one, because prepared weights have neither.
     """
 
     def __init__(self, dtype: torch.dtype):
